@@ -1,0 +1,28 @@
+"""The tables of people and of money; the ledger alone writes the second kind."""
+
+from accounts.models.money import (
+    Budget,
+    BudgetPeriod,
+    Draw,
+    Entry,
+    Grant,
+    Hold,
+    HoldBudget,
+    Wallet,
+)
+from accounts.models.people import Invitation, Membership, Team, User
+
+__all__ = [
+    "Budget",
+    "BudgetPeriod",
+    "Draw",
+    "Entry",
+    "Grant",
+    "Hold",
+    "HoldBudget",
+    "Invitation",
+    "Membership",
+    "Team",
+    "User",
+    "Wallet",
+]

@@ -1,0 +1,351 @@
+"""The book: wallets, grants, holds, budgets and the entries that prove them. `accounts.ledger` is the only writer.
+
+One row per wallet and per grant carries the materialised buckets, so that reading a balance costs the same with ten
+entries or ten million. An `Entry` is one immutable row per operation with its effect on each bucket and the balance
+after it; its `Draw` rows say which grants it took from or gave back to. CHECK constraints repeat, row by row, what
+`check_ledger` proves over the whole book:
+
+    granted = available + held + captured + expired + adjusted_out
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, NoReturn
+
+import pgtrigger
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.models.people import Team
+
+NEVER = "never"
+
+
+class Period(models.TextChoices):
+    """How long a budget lasts before it starts again; `never` is for ever."""
+
+    DAY = "day", "day"
+    WEEK = "week", "week"
+    MONTH = "month", "month"
+    NEVER = NEVER, "ever"
+
+
+class Source(models.TextChoices):
+    PURCHASE = "purchase", "Purchase"
+    PROMOTIONAL = "promotional", "Promotional"
+    ADJUSTMENT = "adjustment", "Adjustment"
+
+
+class Written(models.Model):
+    """A row that is written once: the ORM refuses to change it, and so do triggers in the database."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            self._refuse()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ValidationError(f"{self._meta.verbose_name} rows are written once; correct them with a new row.")
+
+
+class Wallet(models.Model):
+    """One team's spendable total, in whole credits. `seq` numbers its entries without a gap."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "active"
+        FROZEN = "frozen", "frozen"
+        CLOSED = "closed", "closed"
+
+    team = models.OneToOneField(Team, on_delete=models.PROTECT, related_name="wallet")
+    status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
+    granted = models.BigIntegerField(default=0)
+    available = models.BigIntegerField(default=0)
+    held = models.BigIntegerField(default=0)
+    captured = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    adjusted_out = models.BigIntegerField(default=0)
+    seq = models.BigIntegerField(default=0)
+    next_expiry_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="wallet_balances",
+                condition=Q(
+                    granted=F("available") + F("held") + F("captured") + F("expired") + F("adjusted_out")
+                ),
+            ),
+            models.CheckConstraint(
+                name="wallet_never_negative",
+                condition=Q(
+                    available__gte=0, held__gte=0, captured__gte=0, expired__gte=0, adjusted_out__gte=0, seq__gte=0
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"wallet of {self.team_id}"
+
+
+class Grant(models.Model):
+    """A lot of credits that came in, burnt earliest expiry first. `expires_at` null means never."""
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="grants")
+    source = models.CharField(max_length=12, choices=Source)
+    amount = models.BigIntegerField()
+    remaining = models.BigIntegerField()
+    held = models.BigIntegerField(default=0)
+    captured = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    adjusted_out = models.BigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=300, blank=True)
+    reference = models.CharField(max_length=120, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    # A plain `remaining > 0` in the partial index would make every burn a non-HOT update; a generated column does not.
+    is_open = models.GeneratedField(
+        expression=Q(remaining__gt=0), output_field=models.BooleanField(), db_persist=True
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="grant_balances",
+                condition=Q(amount=F("remaining") + F("held") + F("captured") + F("expired") + F("adjusted_out")),
+            ),
+            models.CheckConstraint(
+                name="grant_never_negative",
+                condition=Q(
+                    amount__gt=0,
+                    remaining__gte=0,
+                    held__gte=0,
+                    captured__gte=0,
+                    expired__gte=0,
+                    adjusted_out__gte=0,
+                ),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                F("wallet"), F("expires_at").asc(nulls_last=True), F("id"), name="grant_burn", condition=Q(is_open=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"grant {self.pk}: {self.remaining} of {self.amount}"
+
+
+class Budget(models.Model):
+    """What one member may take from the wallet in one kind of period; several kinds may bind at once."""
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="budgets")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="budgets")
+    period = models.CharField(max_length=10, choices=Period, default=Period.MONTH)
+    limit_credits = models.BigIntegerField()
+    is_hard = models.BooleanField(default=True, help_text="Hard budgets refuse; soft ones only warn.")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "user", "period"], name="budget_once_per_period"),
+            models.CheckConstraint(name="budget_limit_not_negative", condition=Q(limit_credits__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
+
+
+class BudgetPeriod(models.Model):
+    """One window of one budget with its counters. A reset is a new row, never an update to zero."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True, blank=True)
+    held = models.BigIntegerField(default=0)
+    captured = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["budget", "starts_at"], name="budget_period_once"),
+            models.CheckConstraint(name="budget_period_not_negative", condition=Q(held__gte=0, captured__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"budget {self.budget_id} from {self.starts_at:%Y-%m-%d}"
+
+
+class Hold(models.Model):
+    """Credits set aside for one piece of work, resolved exactly once. `reference` names it ("generation:<id>")."""
+
+    class State(models.TextChoices):
+        HELD = "held", "held"
+        CAPTURED = "captured", "captured"
+        RELEASED = "released", "released"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="holds")
+    reference = models.CharField(max_length=120, unique=True)
+    amount = models.BigIntegerField()
+    captured = models.BigIntegerField(default=0)
+    refunded = models.BigIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State, default=State.HELD)
+    created_at = models.DateTimeField(default=timezone.now)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="hold_within_bounds",
+                condition=Q(
+                    amount__gt=0,
+                    captured__gte=0,
+                    refunded__gte=0,
+                    captured__lte=F("amount"),
+                    refunded__lte=F("captured"),
+                ),
+            ),
+            models.CheckConstraint(
+                name="hold_resolved_consistently",
+                condition=Q(state="held", resolved_at__isnull=True, captured=0)
+                | Q(state="captured", resolved_at__isnull=False, captured__gt=0)
+                | Q(state="released", resolved_at__isnull=False, captured=0),
+            ),
+        ]
+        indexes = [models.Index(fields=["wallet", "created_at"], name="hold_open", condition=Q(state="held"))]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.amount} for {self.reference}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == self.State.HELD
+
+
+class HoldBudget(models.Model):
+    """Which budget windows a hold counts in: the windows of the moment it was made, however late it resolves."""
+
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="budget_links")
+    budget_period = models.ForeignKey(BudgetPeriod, on_delete=models.PROTECT, related_name="hold_links")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["hold", "budget_period"], name="hold_budget_once")]
+
+    def __str__(self) -> str:
+        return f"{self.hold_id} in {self.budget_period_id}"
+
+
+class Entry(Written):
+    """One immutable row of the ledger: what happened, by whom, why, its effect and the balance after it."""
+
+    class Kind(models.TextChoices):
+        GRANT = "grant", "Grant"
+        HOLD = "hold", "Hold"
+        CAPTURE = "capture", "Capture"
+        RELEASE = "release", "Release"
+        REFUND = "refund", "Refund"
+        ADJUSTMENT = "adjustment", "Adjustment"
+        EXPIRY = "expiry", "Expiry"
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=12, choices=Kind)
+    hold = models.ForeignKey(Hold, null=True, blank=True, on_delete=models.PROTECT, related_name="entries")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        help_text="Whose work it was; empty for what concerns the whole team.",
+    )
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Who did it; empty when the application did.",
+    )
+    reason = models.CharField(max_length=300)
+    reference = models.CharField(max_length=120, blank=True)
+    idempotency_key = models.CharField(max_length=160, unique=True)
+    parameters_sha256 = models.CharField(max_length=64)
+    granted_delta = models.BigIntegerField(default=0)
+    available_delta = models.BigIntegerField(default=0)
+    held_delta = models.BigIntegerField(default=0)
+    captured_delta = models.BigIntegerField(default=0)
+    expired_delta = models.BigIntegerField(default=0)
+    adjusted_out_delta = models.BigIntegerField(default=0)
+    available_after = models.BigIntegerField()
+    held_after = models.BigIntegerField()
+    captured_after = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "seq"], name="entry_seq_once"),
+            # The second lock on "each hold is resolved exactly once"; the first is the hold's own state.
+            models.UniqueConstraint(
+                fields=["hold"], name="hold_resolved_once", condition=Q(kind__in=["capture", "release"])
+            ),
+            models.CheckConstraint(
+                name="entry_balances",
+                condition=Q(
+                    granted_delta=F("available_delta")
+                    + F("held_delta")
+                    + F("captured_delta")
+                    + F("expired_delta")
+                    + F("adjusted_out_delta")
+                ),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["wallet", "-created_at"], name="entry_by_time"),
+            models.Index(fields=["reference"], name="entry_by_reference"),
+        ]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"#{self.seq} {self.kind}"
+
+
+class Draw(Written):
+    """The part of one entry that concerns one grant: `amount` credits moved from one bucket of it to another."""
+
+    class Bucket(models.TextChoices):
+        OUTSIDE = "outside", "outside"
+        REMAINING = "remaining", "remaining"
+        HELD = "held", "held"
+        CAPTURED = "captured", "captured"
+        EXPIRED = "expired", "expired"
+        ADJUSTED_OUT = "adjusted_out", "adjusted out"
+
+    entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="draws")
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="draws")
+    source = models.CharField(max_length=12, choices=Bucket)
+    target = models.CharField(max_length=12, choices=Bucket)
+    amount = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="draw_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(name="draw_moves", condition=~Q(source=F("target"))),
+        ]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.amount} of grant {self.grant_id}: {self.source} to {self.target}"

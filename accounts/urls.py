@@ -1,0 +1,6 @@
+"""Addresses of people and money."""
+
+from django.urls import URLPattern, URLResolver
+
+app_name = "accounts"
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,18 @@
+"""What was asked for and what became of it. Reads live on the QuerySets; `generations.lifecycle` writes the state."""
+
+from generations.models.generation import Generation, GenerationQuerySet
+from generations.models.prices import PriceVersion
+from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
+from generations.models.works import Output, Picture
+
+__all__ = [
+    "Attempt",
+    "Delivery",
+    "DispatchPause",
+    "Generation",
+    "GenerationQuerySet",
+    "LogLine",
+    "Output",
+    "Picture",
+    "PriceVersion",
+]

@@ -1,0 +1,65 @@
+"""Files of ours: the pictures people bring and the outputs that fal produced, both in private storage."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import Team
+
+
+class PictureQuerySet(models.QuerySet["Picture"]):
+    def visible_to(self, user: object) -> PictureQuerySet:
+        return self.filter(
+            team__memberships__user=user, team__memberships__is_active=True, team__memberships__team=models.F("team")
+        )
+
+
+class Picture(models.Model):
+    """A still somebody brought: decoded, turned upright, stripped of its metadata and kept for "run again"."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="pictures")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="pictures")
+    file = models.FileField(max_length=300)
+    original_name = models.CharField(max_length=200, blank=True)
+    format = models.CharField(max_length=10, help_text="jpeg, png or webp, as stored")
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[models.Manager[Picture]] = PictureQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        indexes = [models.Index(fields=["team", "sha256"], name="picture_by_content")]
+
+    def __str__(self) -> str:
+        return self.original_name or str(self.pk)
+
+
+class Output(models.Model):
+    """A file a generation produced, stored with us, verified by opening it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    generation = models.OneToOneField("generations.Generation", on_delete=models.PROTECT, related_name="output")
+    file = models.CharField(max_length=300, help_text="name in the media storage")
+    poster = models.CharField(max_length=300, blank=True)
+    content_type = models.CharField(max_length=60)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    duration_seconds = models.FloatField()
+    fps = models.FloatField(null=True, blank=True)
+    has_audio = models.BooleanField(default=False)
+    codec = models.CharField(max_length=20, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"output of {self.generation_id}"

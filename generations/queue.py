@@ -1,0 +1,61 @@
+"""The doorbell: task names, rung by name after commit, so that lifecycle never imports the tasks that call it.
+
+A bell that cannot be rung is logged and forgotten: the row is due, and the sweep finds it within seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+DISPATCH = "generations.dispatch"
+INGEST = "generations.ingest"
+CANCEL = "generations.cancel"
+PROCESS_DELIVERY = "generations.process_delivery"
+SWEEP = "generations.sweep"
+TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP})
+
+
+def enqueue(name: str, *args: str) -> None:
+    """Ring `name` with `args` (primitive ids) once the surrounding transaction has committed."""
+    if name not in TASK_NAMES:
+        raise ValueError(f"{name!r} is not a task of ours: {sorted(TASK_NAMES)}")
+    transaction.on_commit(lambda: _send(name, args), robust=True)
+
+
+def _send(name: str, args: tuple[str, ...]) -> None:
+    try:
+        current_app.send_task(name, args=args, expires=600)
+    except Exception as error:  # any transport's own error: the sweep does the rest
+        log.warning("bell %s%r not rung: %s", name, args, error)
+
+
+def announce(team_id: int, generation_id: str) -> None:
+    """Tell open pages of the team, after commit, that a generation changed (Valkey pub/sub; lost messages are fine).
+
+    Pages that miss one ask again by themselves, so a broken publish is only a delay.
+    """
+    transaction.on_commit(lambda: _publish(team_id, generation_id), robust=True)
+
+
+def live_channel(team_id: int) -> str:
+    return f"clipledger:live:{team_id}"
+
+
+def _publish(team_id: int, generation_id: str) -> None:
+    try:
+        _live().publish(live_channel(team_id), generation_id)
+    except redis.RedisError as error:
+        log.warning("page of team %s not told: %s", team_id, error)
+
+
+@cache
+def _live() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
