@@ -1,0 +1,166 @@
+"""Who belongs to a team: invitations, roles, leaving. The only writer of memberships besides the Django admin.
+
+An invitation is a link with a random token, good for one person, once, for `settings.INVITATION_DAYS` days. Only the
+token's SHA-256 is stored. Budgets given with an invitation are set through the ledger when it is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts import ledger
+from accounts.models import Invitation, Membership, Team, User
+from accounts.models.people import Role
+
+
+class PeopleError(Exception):
+    """A refusal whose text may be shown to the person who asked."""
+
+
+class InvitationNotOpen(PeopleError):
+    """Used, revoked, expired or never existed: the four look the same from outside."""
+
+    def __init__(self) -> None:
+        super().__init__("This invitation has been used, withdrawn or has expired. Ask your team admin for a new one.")
+
+
+class AlreadyMember(PeopleError):
+    """The person is an active member of the team already."""
+
+
+class LastAdmin(PeopleError):
+    """A team keeps at least one active admin."""
+
+    def __init__(self) -> None:
+        super().__init__("This is the team's only admin; make somebody else an admin first.")
+
+
+def invite(
+    team: Team,
+    *,
+    email: str,
+    role: str,
+    invited_by: User,
+    budget_credits: int | None = None,
+    budget_period: str = "",
+) -> tuple[Invitation, str]:
+    """A new invitation and the token for its link; open ones for the same address are withdrawn.
+
+    Raises AlreadyMember.
+    """
+    email = email.strip().lower()
+    if Membership.objects.filter(team=team, user__email__iexact=email, is_active=True).exists():
+        raise AlreadyMember(f"{email} is a member of {team} already.")
+    now = timezone.now()
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        _open_for(team).filter(email__iexact=email).update(revoked_at=now)
+        invitation = Invitation.objects.create(
+            team=team,
+            email=email,
+            role=role,
+            budget_credits=budget_credits,
+            budget_period=budget_period if budget_credits is not None else "",
+            token_sha256=_digest(token),
+            invited_by=invited_by,
+            expires_at=now + timedelta(days=settings.INVITATION_DAYS),
+        )
+    return invitation, token
+
+
+def find_invitation(token: str) -> Invitation:
+    """The open invitation of a link. Raises InvitationNotOpen."""
+    found = Invitation.objects.select_related("team", "invited_by").filter(token_sha256=_digest(token)).first()
+    if found is None or not found.is_open:
+        raise InvitationNotOpen
+    return found
+
+
+def open_invitations(team: Team) -> list[Invitation]:
+    return list(_open_for(team).order_by("-created_at"))
+
+
+@transaction.atomic
+def accept(token: str, *, user: User | None = None, name: str = "", password: str = "") -> Membership:
+    """Join the team of a link: as `user` when signed in, else as a new user with `name` and `password`.
+
+    Two acceptances at once: the row lock lets one through. Raises InvitationNotOpen, or PeopleError when the address
+    has a login already (sign in first) or the signed-in person is not the one who was invited.
+    """
+    invitation = Invitation.objects.select_for_update().filter(token_sha256=_digest(token)).first()
+    if invitation is None or not invitation.is_open:
+        raise InvitationNotOpen
+    member = user or _new_user(invitation, name=name, password=password)
+    if member.email.lower() != invitation.email.lower():
+        raise PeopleError(f"This invitation is for {invitation.email}; you are signed in as {member.email}.")
+    membership, _ = Membership.objects.update_or_create(
+        team=invitation.team, user=member, defaults={"role": invitation.role, "is_active": True}
+    )
+    _give_budget(invitation, member)
+    invitation.accepted_at, invitation.accepted_by = timezone.now(), member
+    invitation.save(update_fields=["accepted_at", "accepted_by"])
+    return membership
+
+
+def revoke(invitation: Invitation) -> None:
+    """Withdraw an invitation; a used one stays as it is."""
+    _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=timezone.now())
+
+
+@transaction.atomic
+def set_role(membership: Membership, *, role: str) -> None:
+    """Raises LastAdmin when it would leave the team without an admin."""
+    if role != Role.ADMIN:
+        _keep_one_admin(membership)
+    Membership.objects.filter(pk=membership.pk).update(role=role)
+
+
+@transaction.atomic
+def remove(membership: Membership) -> None:
+    """End a membership: holds in flight finish, nothing new can be asked for. Raises LastAdmin."""
+    _keep_one_admin(membership)
+    Membership.objects.filter(pk=membership.pk).update(is_active=False)
+
+
+def _keep_one_admin(membership: Membership) -> None:
+    # Locking the team row makes two admins who demote each other at once take turns.
+    Team.objects.select_for_update().get(pk=membership.team_id)
+    others = Membership.objects.filter(team_id=membership.team_id, role=Role.ADMIN, is_active=True)
+    if membership.is_admin and not others.exclude(pk=membership.pk).exists():
+        raise LastAdmin
+
+
+def _new_user(invitation: Invitation, *, name: str, password: str) -> User:
+    if User.objects.filter(email__iexact=invitation.email).exists():
+        raise PeopleError(f"{invitation.email} has a login already: sign in, then open the link again.")
+    return User.objects.create_user(invitation.email, password, name=name)
+
+
+def _give_budget(invitation: Invitation, member: User) -> None:
+    if invitation.budget_credits is None:
+        return
+    ledger.set_budget(
+        invitation.team.wallet,
+        user=member,
+        limit_credits=invitation.budget_credits,
+        period=invitation.budget_period,
+        actor=invitation.invited_by,
+        reason="Given with the invitation",
+    )
+
+
+def _open_for(team: Team) -> QuerySet[Invitation]:
+    return Invitation.objects.filter(
+        team=team, accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=timezone.now()
+    )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""The look-ups that are the permission checks: they return what is asked for, or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from accounts.models import Membership
+from accounts.workspace import current_membership
+
+View = Callable[..., HttpResponseBase]
+
+
+def member_required(view: View) -> View:
+    """Signed in and an active member of a team; the membership is passed as `membership`."""
+
+    @login_required
+    @wraps(view)
+    def checked(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        membership = current_membership(request)
+        if membership is None:
+            return render(request, "accounts/no_team.html", status=403)
+        return view(request, *args, membership=membership, **kwargs)
+
+    return checked
+
+
+def team_admin_required(view: View) -> View:
+    """As `member_required`, and an admin of that team; to everybody else the page does not exist."""
+
+    @member_required
+    @wraps(view)
+    def checked(request: HttpRequest, *args: object, membership: Membership, **kwargs: object) -> HttpResponseBase:
+        if not membership.is_admin:
+            raise Http404
+        return view(request, *args, membership=membership, **kwargs)
+
+    return checked
