@@ -1,0 +1,46 @@
+"""Starts a PostgreSQL and a Valkey for the test session, before Django's settings are read.
+
+This file is imported ahead of every other conftest, so the others may import models. Where DATABASE_URL and REDIS_URL
+are set, those servers are used: only a database named test_... is made in the first, and the second is written to.
+With pytest-xdist the controller starts the servers and each worker gets a Valkey database of its own.
+"""
+
+import atexit
+import os
+import re
+from contextlib import ExitStack
+
+import django
+import pytest
+
+from config.stack import servers
+
+_stack = ExitStack()
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
+def _enter_test_environment() -> None:
+    os.environ["CLIPLEDGER_ENV"] = "test"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    if _worker:
+        number = int(re.sub(r"\D", "", _worker)) + 1
+        os.environ["REDIS_URL"] = os.environ["REDIS_URL"].rsplit("/", 1)[0] + f"/{number}"
+        return
+    atexit.register(_stack.close)
+    os.environ.update(_stack.enter_context(servers.for_tests()))
+
+
+_enter_test_environment()
+django.setup()
+
+
+def pytest_report_header() -> str:
+    """Say where the tests run."""
+    shown = [re.sub(r":[^:@/]*@", "@", os.environ[name]) for name in ("DATABASE_URL", "REDIS_URL")]
+    return f"servers: {' '.join(shown)}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Leave nothing running."""
+    _stack.close()
