@@ -24,6 +24,10 @@ from accounts.models.people import Team
 
 NEVER = "never"
 
+# pgtrigger copies nothing of these: one object may serve several tables.
+KEPT = pgtrigger.Protect(name="kept", operation=pgtrigger.Delete)
+APPEND_ONLY = pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)
+
 
 class Period(models.TextChoices):
     """How long a budget lasts before it starts again; `never` is for ever."""
@@ -64,7 +68,6 @@ class Wallet(models.Model):
     class Status(models.TextChoices):
         ACTIVE = "active", "active"
         FROZEN = "frozen", "frozen"
-        CLOSED = "closed", "closed"
 
     team = models.OneToOneField(Team, on_delete=models.PROTECT, related_name="wallet")
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
@@ -75,7 +78,9 @@ class Wallet(models.Model):
     expired = models.BigIntegerField(default=0)
     adjusted_out = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
-    next_expiry_at = models.DateTimeField(null=True, blank=True)
+    next_expiry_at = models.DateTimeField(
+        null=True, blank=True, help_text="Never later than the first expiry among the open grants; settled then."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -93,13 +98,18 @@ class Wallet(models.Model):
                 ),
             ),
         ]
+        triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["team", "created_at"])]
 
     def __str__(self) -> str:
         return f"wallet of {self.team_id}"
 
 
 class Grant(models.Model):
-    """A lot of credits that came in, burnt earliest expiry first. `expires_at` null means never."""
+    """A lot of credits that came in, burnt earliest expiry first. `expires_at` null means never.
+
+    `expires_at` may move forward (the grace of a release, a refund into an expired lot); what it was when the
+    credits came in stays in `original_expires_at`.
+    """
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="grants")
     source = models.CharField(max_length=12, choices=Source)
@@ -110,6 +120,8 @@ class Grant(models.Model):
     expired = models.BigIntegerField(default=0)
     adjusted_out = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True)
+    original_expires_at = models.DateTimeField(null=True, blank=True)
+    is_grace_used = models.BooleanField(default=False, help_text="A release after the expiry lengthens it once.")
     note = models.CharField(max_length=300, blank=True)
     reference = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -139,7 +151,15 @@ class Grant(models.Model):
         indexes = [
             models.Index(
                 F("wallet"), F("expires_at").asc(nulls_last=True), F("id"), name="grant_burn", condition=Q(is_open=True)
-            )
+            ),
+            models.Index(fields=["created_at"], name="grant_by_time"),
+        ]
+        triggers = [
+            KEPT,
+            pgtrigger.ReadOnly(
+                name="unchanging",
+                fields=["wallet", "source", "amount", "original_expires_at", "note", "reference", "created_at"],
+            ),
         ]
 
     def __str__(self) -> str:
@@ -162,6 +182,7 @@ class Budget(models.Model):
             models.UniqueConstraint(fields=["wallet", "user", "period"], name="budget_once_per_period"),
             models.CheckConstraint(name="budget_limit_not_negative", condition=Q(limit_credits__gte=0)),
         ]
+        triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "period", "created_at"])]
 
     def __str__(self) -> str:
         return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
@@ -180,7 +201,11 @@ class BudgetPeriod(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["budget", "starts_at"], name="budget_period_once"),
             models.CheckConstraint(name="budget_period_not_negative", condition=Q(held__gte=0, captured__gte=0)),
+            models.CheckConstraint(
+                name="budget_period_forward", condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at"))
+            ),
         ]
+        triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["budget", "starts_at", "ends_at"])]
 
     def __str__(self) -> str:
         return f"budget {self.budget_id} from {self.starts_at:%Y-%m-%d}"
@@ -224,7 +249,24 @@ class Hold(models.Model):
                 | Q(state="released", resolved_at__isnull=False, captured=0),
             ),
         ]
-        indexes = [models.Index(fields=["wallet", "created_at"], name="hold_open", condition=Q(state="held"))]
+        indexes = [
+            models.Index(fields=["wallet", "created_at"], name="hold_open", condition=Q(state="held")),
+            models.Index(fields=["created_at"], name="hold_by_time"),
+        ]
+        triggers = [
+            KEPT,
+            pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "reference", "amount", "created_at"]),
+            pgtrigger.Protect(
+                name="resolved_once",
+                operation=pgtrigger.Update,
+                condition=~pgtrigger.Q(old__state="held")
+                & (
+                    pgtrigger.Q(old__state__df=pgtrigger.F("new__state"))
+                    | pgtrigger.Q(old__captured__df=pgtrigger.F("new__captured"))
+                    | pgtrigger.Q(old__resolved_at__df=pgtrigger.F("new__resolved_at"))
+                ),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.state} {self.amount} for {self.reference}"
@@ -242,6 +284,7 @@ class HoldBudget(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["hold", "budget_period"], name="hold_budget_once")]
+        triggers = [APPEND_ONLY]
 
     def __str__(self) -> str:
         return f"{self.hold_id} in {self.budget_period_id}"
@@ -258,8 +301,13 @@ class Entry(Written):
         REFUND = "refund", "Refund"
         ADJUSTMENT = "adjustment", "Adjustment"
         EXPIRY = "expiry", "Expiry"
+        # These three move no credits: they keep who changed the rules, and when, in the same numbered book.
+        BUDGET = "budget", "Budget"
+        FREEZE = "freeze", "Freeze"
+        UNFREEZE = "unfreeze", "Unfreeze"
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
+    # The indexes below begin with these columns; Django's own would be second copies on the busiest table.
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries", db_index=False)
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=12, choices=Kind)
     hold = models.ForeignKey(Hold, null=True, blank=True, on_delete=models.PROTECT, related_name="entries")
@@ -268,6 +316,7 @@ class Entry(Written):
         null=True,
         blank=True,
         on_delete=models.PROTECT,
+        db_index=False,
         related_name="entries",
         help_text="Whose work it was; empty for what concerns the whole team.",
     )
@@ -276,11 +325,13 @@ class Entry(Written):
         null=True,
         blank=True,
         on_delete=models.PROTECT,
+        db_index=False,
         related_name="+",
         help_text="Who did it; empty when the application did.",
     )
     reason = models.CharField(max_length=300)
     reference = models.CharField(max_length=120, blank=True)
+    note = models.CharField(max_length=300, blank=True)
     idempotency_key = models.CharField(max_length=160, unique=True)
     parameters_sha256 = models.CharField(max_length=64)
     granted_delta = models.BigIntegerField(default=0)
@@ -312,12 +363,19 @@ class Entry(Written):
                     + F("adjusted_out_delta")
                 ),
             ),
+            models.CheckConstraint(
+                name="entry_after_not_negative",
+                condition=Q(seq__gt=0, available_after__gte=0, held_after__gte=0, captured_after__gte=0),
+            ),
         ]
         indexes = [
+            models.Index(fields=["created_at"], name="entry_all_by_time"),
             models.Index(fields=["wallet", "-created_at"], name="entry_by_time"),
+            models.Index(fields=["user", "wallet", "-seq"], name="entry_by_user"),
+            models.Index(fields=["actor"], name="entry_by_actor", condition=Q(actor__isnull=False)),
             models.Index(fields=["reference"], name="entry_by_reference"),
         ]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [APPEND_ONLY]
 
     def __str__(self) -> str:
         return f"#{self.seq} {self.kind}"
@@ -345,7 +403,7 @@ class Draw(Written):
             models.CheckConstraint(name="draw_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(name="draw_moves", condition=~Q(source=F("target"))),
         ]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [APPEND_ONLY]
 
     def __str__(self) -> str:
         return f"{self.amount} of grant {self.grant_id}: {self.source} to {self.target}"
