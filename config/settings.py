@@ -271,6 +271,12 @@ CREDITS_PER_USD = env.int("CREDITS_PER_USD", default=100)
 MAX_PICTURE_BYTES = env.int("MAX_PICTURE_BYTES", default=30_000_000)
 MAX_CLIP_BYTES = env.int("MAX_CLIP_BYTES", default=600_000_000)
 LOST_AFTER_SECONDS = env.int("LOST_AFTER_SECONDS", default=180)
+# A lost attempt that neither a webhook nor fal's history explains is given up, released and listed after this long.
+LOST_DEADLINE_SECONDS = env.int("LOST_DEADLINE_SECONDS", default=14_400)
+# How long fal may stay out of reach (no network, 429, storage full) before a generation is given up and released.
+PATIENCE_SECONDS = env.int("PATIENCE_SECONDS", default=86_400)
+RETRY_SECONDS = env.float("RETRY_SECONDS", default=5)
+PAUSE_PROBE_SECONDS = env.float("PAUSE_PROBE_SECONDS", default=60)
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
 

@@ -96,6 +96,7 @@ class Generation(models.Model):
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="generation_library"),
             models.Index(fields=["user", "-created_at"], name="generation_by_user"),
+            models.Index(fields=["user", "-submitted_at"], name="generation_last_served"),
             models.Index(
                 fields=["next_check_at"],
                 name="generation_due",

@@ -26,12 +26,13 @@ class PriceVersionQuerySet(models.QuerySet["PriceVersion"]):
 
     def _seed(self, engine: str) -> PriceVersion:
         entry = catalogue.get(engine)
-        if entry.price is None:
+        rule = entry.price.rule
+        if rule is None:
             raise catalogue.CatalogueError(f"{engine} has no known price and cannot be ordered.")
         version, _ = self.get_or_create(
             engine=engine,
             valid_from=PriceVersion.FIRST,
-            defaults={"rule": entry.price.rule, "reason": f"Seeded from the catalogue ({entry.price.as_of})."},
+            defaults={"rule": rule, "reason": f"Seeded from the catalogue ({entry.price.as_of})."},
         )
         return version
 
