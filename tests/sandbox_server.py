@@ -52,9 +52,9 @@ class RunningSandbox:
         address = f"{self.base_url}/control" + (f"/{path}" if path else "")
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(address, data=data, headers=headers)
+        request = urllib.request.Request(address, data=data, headers=headers)  # noqa: S310
         context = ssl.create_default_context(cafile=self.cafile) if self.cafile else None
-        with urllib.request.urlopen(request, timeout=10, context=context) as reply:
+        with urllib.request.urlopen(request, timeout=10, context=context) as reply:  # noqa: S310
             return dict(json.load(reply))
 
     def settings(self, **changes: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import math
-import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +14,8 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -25,7 +27,7 @@ SAMPLE_RATE, TONE_HZ, TONE_LEVEL, AUDIO_CHUNK = 44_100, 220, 400, 1024
 LINES, MARK = 2, "SIMULATED"
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The sandbox is ending; the half-made clip was thrown away."""
 
 
@@ -47,8 +49,8 @@ def render(
     is_fast: bool = False,
     should_stop: Callable[[], bool] = bool,
 ) -> None:
-    """Write the clip to `out`, whole or not at all. Raises `Stopped` when told to stop half-way."""
-    part = out.with_suffix(f".{os.getpid()}.part")
+    """Write the clip to `out`, whole or not at all. Raises `StoppedError` when told to stop half-way."""
+    part = out.with_suffix(f".{uuid.uuid4().hex}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -75,7 +77,7 @@ def _write(
         _frames(source, size, count=max(round(plan.seconds * rate), 1), plan=plan)
     ):
         if should_stop():
-            raise Stopped
+            raise StoppedError
         frame.pts = number
         frame.time_base = Fraction(1, rate)
         container.mux(stream.encode(frame))
@@ -117,36 +119,65 @@ def _size(ratio: float, long_side: int) -> tuple[int, int]:
 
 
 def _frames(source: Image.Image, size: tuple[int, int], *, count: int, plan: Plan) -> Iterator[VideoFrame]:
-    """Crop a slowly shrinking window out of the picture and lay the caption over it."""
-    width, height = size
-    canvas = ImageOps.fit(source, (round(width * (1 + PUSH_IN)), round(height * (1 + PUSH_IN))))
-    caption = _caption(size, plan.prompt)
-    for number in range(count):
-        share = number / max(count - 1, 1)
-        margin = share * PUSH_IN / (2 * (1 + PUSH_IN))
-        box = (
-            canvas.width * margin,
-            canvas.height * margin,
-            canvas.width * (1 - margin),
-            canvas.height * (1 - margin),
-        )
-        image = canvas.resize(size, Image.Resampling.BILINEAR, box=box)
-        for layer, corner in caption:
-            image.paste(layer, corner, layer)
-        yield VideoFrame.from_image(image)
+    """Push slowly into the picture and lay the caption over it; the filters do the work, outside the interpreter."""
+    graph, sink = _push_in(source, size, count=count, prompt=plan.prompt)
+    for _ in range(count):
+        frame = sink.pull()
+        if not isinstance(frame, VideoFrame):
+            raise TypeError(f"the filters gave a {type(frame).__name__}")
+        yield frame
+    del graph
 
 
-def _caption(size: tuple[int, int], prompt: str) -> list[tuple[Image.Image, tuple[int, int]]]:
-    """The prompt along the bottom and the mark in the upper right corner, as layers with their places."""
+def _push_in(
+    source: Image.Image, size: tuple[int, int], *, count: int, prompt: str
+) -> tuple[Graph, FilterContext]:
+    """Build and feed the filters: zoompan over a canvas of twice the size (its steps are whole pixels), overlay."""
     width, height = size
+    graph = Graph()
+    canvas = _fed(graph, _rgba(ImageOps.fit(source, (width * 2, height * 2))).reformat(format="yuv420p"))
+    caption = _fed(graph, _rgba(_caption(size, prompt)))
+    zoom = graph.add(
+        "zoompan",
+        f"z='1+{PUSH_IN}*on/{max(count - 1, 1)}':x='(iw-iw/zoom)/2':y='(ih-ih/zoom)/2'"
+        f":d={count}:s={width}x{height}:fps=25",
+    )
+    overlay, sink = graph.add("overlay", "eof_action=repeat:format=yuv420"), graph.add("buffersink")
+    canvas[0].link_to(zoom)
+    zoom.link_to(overlay, 0, 0)
+    caption[0].link_to(overlay, 0, 1)
+    overlay.link_to(sink)
+    graph.configure()
+    for entry, frame in (canvas, caption):
+        entry.push(frame)
+        entry.push(None)
+    return graph, sink
+
+
+def _fed(graph: Graph, frame: VideoFrame) -> tuple[FilterContext, VideoFrame]:
+    frame.pts, frame.time_base = 0, Fraction(1, 25)
+    entry = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    return entry, frame
+
+
+def _rgba(image: Image.Image) -> VideoFrame:
+    return VideoFrame.from_bytes(image.convert("RGBA").tobytes(), image.width, image.height, format="rgba")
+
+
+def _caption(size: tuple[int, int], prompt: str) -> Image.Image:
+    """The prompt along the bottom and the mark in the upper right corner, on a clear sheet."""
+    width, height = size
+    sheet = Image.new("RGBA", size)
     font = ImageFont.load_default(max(width, height) // 48)
     mark = _label([MARK], font, None)
-    layers = [(mark, (width - mark.width, 0))]
+    sheet.paste(mark, (width - mark.width, 0))
     lines = _wrap(prompt, font, width - 16)
     if lines:
         strip = _label(lines, font, width)
-        layers.append((strip, (0, height - strip.height)))
-    return layers
+        sheet.paste(strip, (0, height - strip.height))
+    return sheet
 
 
 def _label(
@@ -177,15 +208,15 @@ def _wrap(prompt: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
 
 def _write_tone(container: OutputContainer, sound: AudioStream, seconds: float) -> None:
     """A quiet hum, so that a clip with sound has a sound track that can be heard and seen."""
-    wave = array.array(
-        "h", (int(TONE_LEVEL * math.sin(2 * math.pi * TONE_HZ * i / SAMPLE_RATE)) for i in range(SAMPLE_RATE))
-    )
+    period = SAMPLE_RATE // TONE_HZ
+    one = (int(TONE_LEVEL * math.sin(2 * math.pi * n / period)) for n in range(period))
+    wave = array.array("h", one).tobytes() * (AUDIO_CHUNK // period + 2)
     total = int(seconds * SAMPLE_RATE)
     for start in range(0, total, AUDIO_CHUNK):
-        samples = min(AUDIO_CHUNK, total - start)
-        chunk = array.array("h", (wave[(start + i) % SAMPLE_RATE] for i in range(samples)))
+        samples, skip = min(AUDIO_CHUNK, total - start), start % period * 2
         frame = AudioFrame(format="s16", layout="mono", samples=samples)
-        frame.planes[0].update(chunk.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
+        chunk = wave[skip : skip + samples * 2]
+        frame.planes[0].update(chunk.ljust(frame.planes[0].buffer_size, b"\0"))
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
         container.mux(sound.encode(frame))
     container.mux(sound.encode(None))

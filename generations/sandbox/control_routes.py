@@ -78,7 +78,7 @@ def _has_tag(row: Row, tag: str | None) -> bool:
 def _view(row: Row) -> dict[str, Any]:
     counts = {name: row[f"{name}_count"] for name in COUNTERS}
     rest = {name: value for name, value in row.items() if name not in HIDDEN and not name.endswith("_count")}
-    return rest | {"input": loads(row["input"]), "tags": tags_of(row), "counts": counts}
+    return rest | {"tags": tags_of(row), "counts": counts}
 
 
 async def finish(request: web.Request) -> web.Response:

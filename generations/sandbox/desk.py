@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,10 +105,8 @@ def platform_error(kind: type[web.HTTPError], error_type: str, message: str) -> 
 async def hang(request: web.Request) -> web.Response:
     """Say nothing until the caller or the sandbox goes away."""
     desk = request.app[DESK]
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(desk.closing.wait(), HANG_SECONDS)
-    except TimeoutError:
-        pass
     return drop(request)
 
 

@@ -72,11 +72,8 @@ def parse(prompt: str) -> dict[str, Fault]:
     """Read every `[[sandbox: ...]]` block of the prompt; raises `DirectiveError` for one it does not know."""
     found: dict[str, Fault] = {}
     for block in BLOCK.findall(prompt):
-        for word in re.split(r"[\s;]+", block):
-            word = word.strip(",")
-            if word:
-                name, fault = _one(word)
-                found[name] = fault
+        words = (word.strip(",") for word in re.split(r"[\s;]+", block))
+        found |= dict(_one(word) for word in words if word)
     return found
 
 

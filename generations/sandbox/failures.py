@@ -82,12 +82,8 @@ def failure(
         return Failure(status_code, body, message, kind, is_free=is_free)
     if not kind:
         return Failure(status_code, {"detail": message}, message, "", is_free=is_free)
-    detail = {
-        "loc": loc or ["body", "prompt"],
-        "msg": message,
-        "type": kind,
-        "url": f"https://docs.fal.ai/errors#{kind}",
-    }
+    page = f"https://docs.fal.ai/errors#{kind}"
+    detail: dict[str, Any] = {"loc": loc or ["body", "prompt"], "msg": message, "type": kind, "url": page}
     if kind in CONTEXTS:
         detail["ctx"] = CONTEXTS[kind]
     return Failure(status_code, {"detail": [detail]}, message, kind, is_free=is_free)

@@ -15,6 +15,7 @@ import secrets
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,7 @@ class Clock:
 
     def accept(self, order: Order) -> Row:
         """Store a new job and return its row."""
-        faults = faults_of(order.params)
+        faults = parse(engines.prompt_of(order.params))
         now = time.time()
         ahead, step, run_seconds = self._timing(faults)
         request_id = str(uuid.uuid4())
@@ -74,7 +75,7 @@ class Clock:
             app=engines.app_of(order.endpoint_id),
             base_url=order.base_url,
             tags=order.tags,
-            input=json.dumps(order.params),
+            prompt=engines.prompt_of(order.params),
             prompt_key=prompt_key(order.endpoint_id, order.params),
             webhook_url=order.webhook_url,
             lifecycle_seconds=order.lifecycle_seconds,
@@ -85,6 +86,7 @@ class Clock:
             run_seconds=run_seconds,
             start_deadline_at=now + deadline if deadline else None,
         )
+        self.store.insert("inputs", request_id=request_id, input=json.dumps(order.params))
         self._wake.set()
         job = self.store.job(request_id)
         assert job is not None
@@ -92,11 +94,11 @@ class Clock:
 
     def position(self, job: Row) -> int:
         """How many requests are ahead of a queued job: real ones, or the pretend ones where those are more."""
-        left, ahead = job["eligible_at"] - time.time(), job["pretend_ahead"]
+        left, ahead = job["eligible_at"] - time.time(), int(job["pretend_ahead"])
         if left <= 0 or not ahead:
             return self.store.ahead_of(job)
         if left > NEVER / 2:
-            return max(int(ahead), 1)
+            return max(ahead, 1)
         share = left / max(job["eligible_at"] - job["created_at"], 0.001)
         return max(min(ahead, int(share * ahead) + 1), self.store.ahead_of(job))
 
@@ -104,7 +106,7 @@ class Clock:
         """Ask for a job to be stopped: a queued one is gone at once. False when it was complete already."""
         if job["state"] == COMPLETED:
             return False
-        if "cancel" in faults_of(loads(job["input"])):
+        if "cancel" in parse(job["prompt"]):
             return True
         now = time.time()
         self.store.update_job(job["request_id"], cancel_asked_at=now)
@@ -140,8 +142,8 @@ class Clock:
             await self._rest()
 
     async def _rest(self) -> None:
-        has_room = self.store.running() < self.options.concurrency
-        due_at = self.store.next_due_at(has_room=has_room)
+        may_start = self.store.running() < self.options.concurrency
+        due_at = self.store.next_due_at(may_start=may_start, may_send=self.courier.has_room)
         seconds = 5.0 if due_at is None else min(max(due_at - time.time(), 0.005), 5.0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
@@ -161,7 +163,7 @@ class Clock:
     def _select(self, where: str, *values: Any) -> list[Row]:
         return self.store.rows(f"SELECT * FROM jobs WHERE {where} ORDER BY seq", *values)
 
-    def _timing(self, faults: dict[str, Fault]) -> tuple[int, float, float]:
+    def _timing(self, faults: Mapping[str, Fault]) -> tuple[int, float, float]:
         """Pretend jobs ahead, seconds for each, seconds of running."""
         total = float(faults["seconds"].value) if "seconds" in faults else self.options.job_seconds
         step = total * STEP_SHARE
@@ -196,25 +198,24 @@ class Clock:
 
     async def _load_inputs(self, job: Row) -> None:
         """Check the parameters and fetch the picture, as a runner does; what fails becomes the job's outcome."""
-        params = loads(job["input"])
+        params = self.store.input(job["request_id"])
         spec = engines.find(job["endpoint_id"])
         problem = spec.problem(params) if spec else failure(404, is_free=True)
         picture = ""
         if problem is None and spec is not None:
-            picture, problem = await self.studio.fetch(spec.picture_of(params))
+            picture, problem = await self.studio.fetch(spec.picture_of(params), min_side_px=spec.min_side_px)
         self.store.update_job(
             job["request_id"],
             prepared=1,
             picture=picture,
             failure=json.dumps(problem.as_dict()) if problem else None,
         )
-        if problem is None and not will_fail(params):
+        if problem is None and not will_fail(job["prompt"]):
             self.studio.begin(job["request_id"])
         self._wake.set()
 
     def _complete(self, job: Row) -> None:
-        faults = faults_of(loads(job["input"]))
-        run = faults.get("run")
+        run = parse(job["prompt"]).get("run")
         if job["cancel_asked_at"]:
             self._finish_badly(job, failure(499, "client_cancelled", is_free=True), webhook=False)
         elif run and self.store.strike(f"run:{job['prompt_key']}", run.times):
@@ -227,7 +228,7 @@ class Clock:
     def _finish_well(self, job: Row) -> None:
         spec = engines.find(job["endpoint_id"])
         assert spec is not None
-        params = loads(job["input"])
+        params = self.store.input(job["request_id"])
         self.studio.reserve(job)
         body = spec.body(
             params, path=f"/cdn/files/{job['request_id']}/output.mp4", seed=secrets.randbelow(2**31)
@@ -238,12 +239,13 @@ class Clock:
 
     def _finish_badly(self, job: Row, problem: Failure, *, webhook: bool = True) -> None:
         spec = engines.find(job["endpoint_id"])
-        params = loads(job["input"])
+        params = self.store.input(job["request_id"])
         is_billed = problem.status_code == 422 and not problem.is_free and self.options.bill_run_422
-        units = spec.units(params) if is_billed and spec else 0.0
-        self._finish(job, problem.status_code, problem.body, units=units, problem=problem)
+        self._finish(
+            job, problem.status_code, problem.body, units=0.0 if problem.is_free else None, problem=problem
+        )
         if spec and is_billed:
-            self._bill(job, units, spec.unit_price)
+            self._bill(job, spec.units(params), spec.unit_price)
         if webhook:
             self._post_webhook(job)
 
@@ -253,7 +255,7 @@ class Clock:
         status_code: int,
         body: dict[str, Any],
         *,
-        units: float,
+        units: float | None,
         problem: Failure | None = None,
     ) -> None:
         self.store.update_job(
@@ -283,7 +285,7 @@ class Clock:
     def _post_webhook(self, job: Row) -> None:
         done = self.store.job(job["request_id"])
         if done and done["webhook_url"]:
-            self.courier.post(done, faults_of(loads(done["input"])).get("webhook"))
+            self.courier.post(done, parse(done["prompt"]).get("webhook"))
             self._wake.set()
 
     def watch(self, request_id: str) -> asyncio.Event:
@@ -302,13 +304,8 @@ class Clock:
             event.set()
 
 
-def faults_of(params: dict[str, Any]) -> dict[str, Fault]:
-    """The directives of a job's prompt; raises `DirectiveError` for one that is not in the table."""
-    return parse(engines.prompt_of(params))
-
-
-def will_fail(params: dict[str, Any]) -> bool:
-    run = faults_of(params).get("run")
+def will_fail(prompt: str) -> bool:
+    run = parse(prompt).get("run")
     return bool(run and run.times is None)
 
 

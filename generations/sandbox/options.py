@@ -43,7 +43,7 @@ class Options:
 
     def adjust(self, changes: dict[str, Any]) -> None:
         """Apply settings that may change at run time; raises `ValueError` naming the one that may not."""
-        for name, value in changes.items():
+        for name in changes:
             if name not in ADJUSTABLE:
                 raise ValueError(f"no such setting: {name} (one of {', '.join(sorted(ADJUSTABLE))})")
         for name, value in changes.items():

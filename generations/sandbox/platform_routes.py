@@ -11,7 +11,7 @@ from aiohttp import web
 from generations import catalogue
 from generations.sandbox import desk as front
 from generations.sandbox import engines
-from generations.sandbox.desk import DESK, answer
+from generations.sandbox.desk import DESK, Desk, answer
 from generations.sandbox.storage_routes import erase
 from generations.sandbox.store import COMPLETED, Row, loads
 from generations.sandbox.webhooks import USER_ID, absolute
@@ -78,16 +78,17 @@ async def requests_by_endpoint(request: web.Request) -> web.Response:
         where, values = [*where, "status_code BETWEEN ? AND ?"], [*values, *STATUSES[request.query["status"]]]
     limit, offset = _page(request)
     sql = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ? OFFSET ?"
-    rows = request.app[DESK].store.rows(sql, *values, limit + 1, offset)
+    desk = request.app[DESK]
+    rows = desk.store.rows(sql, *values, limit + 1, offset)
     with_payloads = "payloads" in request.query.get("expand", "").split(",")
-    items = [_history(row, with_payloads=with_payloads) for row in rows[:limit]]
+    items = [_history(desk, row, with_payloads=with_payloads) for row in rows[:limit]]
     has_more = len(rows) > limit
     return answer(
         {"items": items, "has_more": has_more, "next_cursor": str(offset + limit) if has_more else None}
     )
 
 
-def _history(row: Row, *, with_payloads: bool) -> dict[str, Any]:
+def _history(desk: Desk, row: Row, *, with_payloads: bool) -> dict[str, Any]:
     started_at = row["started_at"] or row["completed_at"]
     item = {
         "request_id": row["request_id"],
@@ -101,7 +102,7 @@ def _history(row: Row, *, with_payloads: bool) -> dict[str, Any]:
     }
     if with_payloads and not row["erased"]:
         item |= {
-            "json_input": loads(row["input"]),
+            "json_input": desk.store.input(row["request_id"]),
             "json_output": absolute(loads(row["body"]), row["base_url"]),
         }
     return item
@@ -130,7 +131,7 @@ async def delete_payloads(request: web.Request) -> web.Response:
     return answer({"cdn_delete_results": results})
 
 
-async def meta(request: web.Request) -> web.Response:
+async def meta(_request: web.Request) -> web.Response:
     """Where webhooks come from."""
     return answer({"webhook_ip_ranges": ["127.0.0.0/8", "::1/128"]})
 

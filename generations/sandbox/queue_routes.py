@@ -17,8 +17,8 @@ from aiohttp import web
 from generations.sandbox import desk as front
 from generations.sandbox import engines, failures
 from generations.sandbox.desk import DESK, Desk, answer
-from generations.sandbox.directives import DirectiveError, Fault
-from generations.sandbox.jobs import Order, faults_of, prompt_key
+from generations.sandbox.directives import DirectiveError, Fault, parse
+from generations.sandbox.jobs import Order, prompt_key
 from generations.sandbox.store import COMPLETED, IN_QUEUE, Row, loads
 from generations.sandbox.webhooks import absolute
 
@@ -99,7 +99,7 @@ def _refusal(
     if limit.isdigit() and desk.store.queued() > int(limit):
         return answer({"detail": "Queue is too long"}, status=429)
     try:
-        faults_of(params)
+        parse(engines.prompt_of(params))
     except DirectiveError as error:
         return answer({"detail": str(error)}, status=422)
     return None
@@ -110,7 +110,7 @@ def _submit_fault(desk: Desk, endpoint_id: str, params: dict[str, Any]) -> tuple
     if desk.failing:
         name, _, value = desk.failing.pop(0).partition("=")
         return name, Fault(value)
-    faults = faults_of(params)
+    faults = parse(engines.prompt_of(params))
     for name in ("locked", "submit", "nginx", "drop", "hang"):
         fault = faults.get(name)
         if fault and desk.store.strike(f"{name}:{prompt_key(endpoint_id, params)}", fault.times):
@@ -211,7 +211,7 @@ async def _follow_up(request: web.Request, app: str, rest: list[str]) -> web.Str
 def _status(request: web.Request, desk: Desk, job: Row) -> web.Response:
     number = desk.store.count(job["request_id"], "status")
     desk.counts["status"] += 1
-    fault = faults_of(loads(job["input"])).get("status")
+    fault = parse(job["prompt"]).get("status")
     if fault and (fault.times is None or number <= fault.times):
         return answer({"detail": "Service unavailable"}, status=fault.status_code)
     body = status_body(desk, job, with_logs=_wants_logs(request))
@@ -258,7 +258,7 @@ async def _stream(request: web.Request, desk: Desk, job: Row) -> web.StreamRespo
     """One event per change of the status object, until COMPLETED."""
     desk.store.count(job["request_id"], "stream")
     desk.counts["stream"] += 1
-    fault = faults_of(loads(job["input"])).get("stream")
+    fault = parse(job["prompt"]).get("stream")
     if fault and fault.head == "404":
         return answer({"detail": "Not Found"}, status=404)
     headers = {
@@ -303,13 +303,13 @@ def _result(desk: Desk, job: Row) -> web.Response:
     desk.counts["result"] += 1
     if job["state"] != COMPLETED:
         return answer({"detail": STILL_RUNNING}, status=400, request_id=job["request_id"])
-    fault = faults_of(loads(job["input"])).get("result")
+    fault = parse(job["prompt"]).get("result")
     if fault and (fault.times is None or number <= fault.times):
         return answer({"detail": "Gateway Timeout"}, status=fault.status_code)
     if job["erased"]:
         return answer(NOT_FOUND, status=404)
     body = absolute(loads(job["body"]), job["base_url"])
-    headers = {"x-fal-billable-units": f"{job['units']:g}"}
+    headers = {} if job["units"] is None else {"x-fal-billable-units": f"{job['units']:g}"}
     if job["error_type"] in failures.REQUEST_ERRORS:
         headers["X-Fal-Error-Type"] = job["error_type"]
     if job["error_type"] == "request_timeout":

@@ -1,7 +1,7 @@
 """Puts the sandbox together and serves it: one port, fal's hosts as path prefixes.
 
-`/queue` is queue.fal.run, `/rest` rest.fal.ai, `/cdn` v3.fal.media, `/platform/v1` api.fal.ai/v1; `/proxy` takes what the
-JavaScript client sends to a `proxyUrl`.
+`/queue` is queue.fal.run, `/rest` rest.fal.ai, `/cdn` v3.fal.media, `/platform/v1` api.fal.ai/v1; `/proxy` takes
+what the JavaScript client sends to a `proxyUrl`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _add_routes(app: web.Application) -> None:
         middle = "" if kind == "upload" else "/multipart/{upload_id}"
         add("PUT", f"/cdn/{kind}/{name}{middle}/{{part:\\d+}}", storage_routes.put_part)
         add("POST", f"/cdn/{kind}/{name}{middle}/complete", storage_routes.complete)
-    add("GET", f"/cdn/files/{name}", storage_routes.get_file)
+    for method in ("GET", "HEAD"):
+        add(method, f"/cdn/files/{name}", storage_routes.get_file)
     add("GET", "/platform/v1/models/pricing", platform_routes.pricing)
     add("GET", "/platform/v1/models/billing-events", platform_routes.billing_events)
     add("GET", "/platform/v1/models/requests/by-endpoint", platform_routes.requests_by_endpoint)
@@ -106,6 +107,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     desk = app[DESK]
     desk.courier.recover()
+    desk.courier.on_room = desk.clock.wake
     task = asyncio.create_task(desk.clock.run())
     yield
     task.cancel()

@@ -17,10 +17,9 @@ from aiohttp import web
 
 from generations.sandbox import desk as front
 from generations.sandbox.desk import DESK, Desk, answer
-from generations.sandbox.directives import Fault
-from generations.sandbox.jobs import faults_of
+from generations.sandbox.directives import Fault, parse
 from generations.sandbox.queue_routes import lifecycle_seconds
-from generations.sandbox.store import Row, loads
+from generations.sandbox.store import Row
 
 TOKEN_SECONDS = 3600
 CHUNK_BYTES = 64 * 1024
@@ -43,8 +42,7 @@ async def initiate(request: web.Request) -> web.Response:
 
 async def initiate_multipart(request: web.Request) -> web.Response:
     """As `initiate`, for a file that comes in parts: they go to `{upload_url}/{n}`, then `{upload_url}/complete`."""
-    reply = await initiate(request)
-    return reply
+    return await initiate(request)
 
 
 async def token(request: web.Request) -> web.Response:
@@ -123,7 +121,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
 
 async def _get_clip(request: web.Request, desk: Desk, job: Row) -> web.StreamResponse:
     number = desk.store.count(job["request_id"], "download")
-    fault = faults_of(loads(job["input"])).get("download")
+    fault = parse(job["prompt"]).get("download")
     if fault and (fault.times is None or number <= fault.times):
         return await _bad_download(request, desk, job, fault)
     path = await desk.studio.clip(job["request_id"])

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     app TEXT NOT NULL,
     base_url TEXT NOT NULL,
     tags TEXT NOT NULL,
-    input TEXT NOT NULL,
+    prompt TEXT NOT NULL,
     prompt_key TEXT NOT NULL,
     webhook_url TEXT NOT NULL,
     lifecycle_seconds REAL,
@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, seq);
 CREATE INDEX IF NOT EXISTS jobs_endpoint ON jobs (endpoint_id, created_at);
+CREATE TABLE IF NOT EXISTS inputs (request_id TEXT PRIMARY KEY, input TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS posts (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
@@ -139,6 +140,11 @@ class Store:
     def job(self, request_id: str) -> Row | None:
         return self.row("SELECT * FROM jobs WHERE request_id = ?", request_id)
 
+    def input(self, request_id: str) -> dict[str, Any]:
+        """What a job was asked for: kept apart because pictures in data URIs make it large."""
+        text = self.value("SELECT input FROM inputs WHERE request_id = ?", request_id)
+        return dict(loads(text) or {})
+
     def count(self, request_id: str, counter: str) -> int:
         """Add one to a job's counter and return it."""
         column = f"{counter}_count"
@@ -168,14 +174,15 @@ class Store:
     def spent_usd(self) -> float:
         return float(self.value("SELECT coalesce(sum(units * unit_price), 0) FROM bills"))
 
-    def next_due_at(self, *, has_room: bool) -> float | None:
-        """When the clock has something to do next; queued jobs count only while a place is free."""
+    def next_due_at(self, *, may_start: bool, may_send: bool) -> float | None:
+        """When there is something to do next; queued jobs and webhooks count only while there is room for them."""
         times = [
             self.value("SELECT min(run_until) FROM jobs WHERE state = ? AND prepared = 1", IN_PROGRESS),
             self.value("SELECT min(start_deadline_at) FROM jobs WHERE state = ?", IN_QUEUE),
-            self.value("SELECT min(due_at) FROM webhooks WHERE state = 'waiting'"),
         ]
-        if has_room:
+        if may_send:
+            times.append(self.value("SELECT min(due_at) FROM webhooks WHERE state = 'waiting'"))
+        if may_start:
             times.append(self.value("SELECT min(eligible_at) FROM jobs WHERE state = ?", IN_QUEUE))
         return min((at for at in times if at is not None), default=None)
 
@@ -198,7 +205,7 @@ class Store:
         self.execute("DELETE FROM strikes")
         self.execute("UPDATE jobs SET " + ", ".join(f"{name}_count = 0" for name in COUNTERS))
         if not counters_only:
-            for table in ("jobs", "bills", "webhooks", "files"):
+            for table in ("jobs", "inputs", "bills", "webhooks", "files"):
                 self.execute(f"DELETE FROM {table}")
 
 

@@ -24,7 +24,7 @@ from generations.sandbox import clips, engines
 from generations.sandbox.directives import strip
 from generations.sandbox.failures import Failure, failure
 from generations.sandbox.options import Options
-from generations.sandbox.store import Row, Store, loads
+from generations.sandbox.store import Row, Store
 
 FETCH_TIMEOUT_SECONDS = 20
 MAX_PICTURE_BYTES = 30 * 1024 * 1024
@@ -32,7 +32,7 @@ DRAWERS, EAGER = 2, 4
 CDN_PATH = "/cdn/files/"
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """The picture's address gave nothing we can use."""
 
 
@@ -44,6 +44,7 @@ class Studio:
     store: Store
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DRAWERS, "sandbox-clip"))
     _drawing: dict[str, asyncio.Future[Path]] = field(default_factory=dict)
+    _eager: set[asyncio.Task[None]] = field(default_factory=set)
     _is_closing: threading.Event = field(default_factory=threading.Event)
     _session: aiohttp.ClientSession | None = None
 
@@ -53,7 +54,7 @@ class Studio:
             return "", None
         try:
             path = self._keep(await self._read(address))
-        except Unreachable:
+        except UnreachableError:
             return "", failure(422, "file_download_error", loc=["body", "image_url"])
         loop = asyncio.get_running_loop()
         kind = await loop.run_in_executor(self._pool, _picture_problem, path, min_side_px)
@@ -62,7 +63,9 @@ class Studio:
     def begin(self, request_id: str) -> None:
         """Draw a running job's clip ahead of time, unless others are waiting already."""
         if len(self._drawing) < EAGER:
-            asyncio.ensure_future(self._quietly(request_id))
+            task = asyncio.create_task(self._quietly(request_id))
+            self._eager.add(task)
+            task.add_done_callback(self._eager.discard)
 
     def reserve(self, job: Row) -> None:
         """Enter a finished job's clip among the files; it expires when the submit's lifecycle header says so."""
@@ -87,11 +90,10 @@ class Studio:
         if path.exists():
             return path
         if str(path) not in self._drawing:
-            self._drawing[str(path)] = asyncio.ensure_future(self._draw(job, path))
-        try:
-            return await asyncio.shield(self._drawing[str(path)])
-        finally:
-            self._drawing.pop(str(path), None)
+            drawing = asyncio.ensure_future(self._draw(job, path))
+            self._drawing[str(path)] = drawing
+            drawing.add_done_callback(lambda _: self._drawing.pop(str(path), None))
+        return await asyncio.shield(self._drawing[str(path)])
 
     def clip_bytes(self, job: Row) -> int | None:
         """The clip's size, where it has been drawn already."""
@@ -107,7 +109,7 @@ class Studio:
     async def _quietly(self, request_id: str) -> None:
         try:
             await self.clip(request_id)
-        except (clips.Stopped, asyncio.CancelledError, LookupError, OSError):
+        except (clips.StoppedError, asyncio.CancelledError, LookupError, OSError):
             return
 
     async def _draw(self, job: Row, path: Path) -> Path:
@@ -123,11 +125,10 @@ class Studio:
         return path
 
     def _plan(self, job: Row) -> clips.Plan:
-        params = loads(job["input"])
         spec = engines.find(job["endpoint_id"])
         if spec is None:
             raise LookupError(job["endpoint_id"])
-        return spec.plan(params, prompt=strip(engines.prompt_of(params)))
+        return spec.plan(self.store.input(job["request_id"]), prompt=strip(job["prompt"]))
 
     def _clip_path(self, job: Row) -> Path:
         """One file per job; in fast mode one per length, shape and picture."""
@@ -162,14 +163,14 @@ class Studio:
         try:
             async with self._http().get(address) as reply:
                 if reply.status != 200:
-                    raise Unreachable(f"HTTP {reply.status}")
+                    raise UnreachableError(f"HTTP {reply.status}")
                 raw = await reply.content.read(MAX_PICTURE_BYTES + 1)
                 while len(raw) <= MAX_PICTURE_BYTES and (more := await reply.content.read(MAX_PICTURE_BYTES)):
                     raw += more
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(str(error)) from error
+            raise UnreachableError(str(error)) from error
         if len(raw) > MAX_PICTURE_BYTES:
-            raise Unreachable("too large")
+            raise UnreachableError("too large")
         return raw
 
     def _http(self) -> aiohttp.ClientSession:
@@ -188,7 +189,7 @@ def _data_uri(address: str) -> bytes:
             else unquote_to_bytes(payload)
         )
     except binascii.Error as error:
-        raise Unreachable("not base64") from error
+        raise UnreachableError("not base64") from error
 
 
 def _picture_problem(path: Path, min_side_px: int) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class Courier:
     signer: Signer
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _session: aiohttp.ClientSession | None = None
+    on_room: Callable[[], None] = lambda: None
 
     def post(self, job: Row, fault: Fault | None) -> None:
         """Put a finished job's webhook in the mail, changed as its directive asks."""
@@ -110,7 +111,15 @@ class Courier:
             self.store.execute("UPDATE webhooks SET state = 'sending' WHERE seq = ?", row["seq"])
             task = asyncio.create_task(self._send(row))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._sent)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._tasks) < PARALLEL
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.on_room()
 
     def recover(self) -> None:
         """Take back what was being sent when the process ended."""
