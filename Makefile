@@ -24,14 +24,14 @@ $(STAMP): requirements-dev.txt scripts/setup
 	@touch $@
 
 run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
-	@exec $(BIN)/python -m config.stack run --host "$(HOST)" --port "$(PORT)"
+	@exec $(BIN)/python -m config.stack run --with-parent --host "$(HOST)" --port "$(PORT)"
 
 test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 bench: $(STAMP) ## the benchmarks; writes bench/latest.json
-	@$(BIN)/python -m config.stack exec -- $(BIN)/python -m bench
+	@$(BIN)/python -m config.stack exec --durable -- $(BIN)/python -m bench
 
 lint: $(STAMP) ## ruff, format, templates, import law, types
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ def _enter_test_environment() -> None:
         os.environ["REDIS_URL"] = os.environ["REDIS_URL"].rsplit("/", 1)[0] + f"/{number}"
         return
     atexit.register(_stack.close)
-    os.environ.update(_stack.enter_context(servers.for_tests()))
+    os.environ.update(_stack.enter_context(servers.of_our_own()))
 
 
 _enter_test_environment()

@@ -58,6 +58,12 @@ def spawn(
     )
 
 
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when the one that started it ends; Linux only."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
 def stop(
     process: subprocess.Popen[bytes], *, with_signal: signal.Signals = signal.SIGTERM, grace_seconds: float
 ) -> None:

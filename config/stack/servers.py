@@ -34,17 +34,21 @@ def running(directory: Path, *, is_durable: bool = True) -> Iterator[dict[str, s
 
 
 @contextmanager
-def for_tests() -> Iterator[dict[str, str]]:
-    """Fast servers that nobody else uses, in the first directory under var/test that no other session holds."""
-    places.private_directory(environment.TEST_DIRECTORY.parent)
-    places.private_directory(environment.TEST_DIRECTORY)
+def of_our_own(*, is_durable: bool = False) -> Iterator[dict[str, str]]:
+    """Servers that nobody else uses, in the first directory under var/test that no other session holds.
+
+    Not durable they are faster: right for tests, wrong for measurements.
+    """
+    root = environment.TEST_DIRECTORY / ("durable" if is_durable else "fast")
+    for directory in (root.parent.parent, root.parent, root):
+        places.private_directory(directory)
     for number in range(SLOTS):
-        directory = places.private_directory(environment.TEST_DIRECTORY / str(number))
+        directory = places.private_directory(root / str(number))
         try:
             held = places.lock(directory / "lock")
         except AlreadyRunningError:
             continue
-        with held, running(directory, is_durable=False) as values:
+        with held, running(directory, is_durable=is_durable) as values:
             yield values
         return
-    raise StackError(f"All {SLOTS} directories under {environment.TEST_DIRECTORY} are in use.")
+    raise StackError(f"All {SLOTS} directories under {root} are in use.")
