@@ -1,0 +1,90 @@
+"""Words and small pieces that templates need: credits, clocks, states, the theme, the place in the navigation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from generations import words
+from generations.models import DispatchPause, Generation
+
+register = template.Library()
+
+THEMES = ("auto", "light", "dark")
+
+
+@register.filter
+def grouped(value: int | None) -> str:
+    return intcomma(value or 0)
+
+
+@register.filter
+def credit_word(value: int | None) -> str:
+    return "credit" if value == 1 else "credits"
+
+
+@register.filter
+def credits(value: int | None) -> str:
+    """ "1 credit", "1,234 credits": a figure never stands without its unit."""
+    return f"{grouped(value)} {credit_word(value)}"
+
+
+@register.filter
+def clock(seconds: float | None) -> str:
+    return words.clock(seconds or 0)
+
+
+@register.filter
+def state_words(generation: Generation) -> str:
+    return words.state(generation)
+
+
+@register.filter
+def money_words(generation: Generation) -> str:
+    return words.money(generation)
+
+
+@register.filter
+def tone(generation: Generation) -> str:
+    return words.tone(generation)
+
+
+@register.filter
+def progress(generation: Generation) -> words.Progress:
+    return words.progress(generation)
+
+
+@register.simple_tag
+def dispatch_pause() -> DispatchPause | None:
+    return DispatchPause.current()
+
+
+@register.simple_tag(takes_context=True)
+def current_theme(context: dict[str, Any]) -> str:
+    """What the cookie says, when it says something we know."""
+    request: HttpRequest | None = context.get("request")
+    wanted = request.COOKIES.get("theme", "") if request else ""
+    return wanted if wanted in THEMES else "auto"
+
+
+@register.simple_tag(takes_context=True)
+def theme_attribute(context: dict[str, Any]) -> SafeString:
+    theme = current_theme(context)
+    return mark_safe("") if theme == "auto" else format_html(' data-theme="{}"', theme)
+
+
+@register.inclusion_tag("_nav_link.html", takes_context=True)
+def nav_link(context: dict[str, Any], name: str, label: str, icon: str) -> dict[str, Any]:
+    """One entry of the main navigation; `aria-current` where we are. Nothing where the address does not exist."""
+    try:
+        url = reverse(name)
+    except NoReverseMatch:
+        return {"url": ""}
+    match = getattr(context.get("request"), "resolver_match", None)
+    return {"url": url, "label": label, "icon": icon, "is_current": bool(match and match.view_name == name)}

@@ -1,0 +1,119 @@
+"""What a generation's state, progress and money are called on the screen. Money words come from the hold, never from
+the state: "not charged" is said only when the hold was released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.utils import timezone
+
+from accounts.models import Hold
+from generations.models import Generation
+from generations.states import State
+
+# A bar that stands at its end while work goes on says something untrue.
+MOST = 95
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running generation is. `percent` None: nobody can say; `elapsed_seconds` counts from fal's start."""
+
+    label: str
+    percent: int | None
+    elapsed_seconds: int | None
+    expected_seconds: int | None
+
+
+def clock(seconds: float) -> str:
+    """ "00:42", "12:05", "1:02:05"."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+def credits(amount: int) -> str:
+    return f"{intcomma(amount)} credit{'' if amount == 1 else 's'}"
+
+
+def state(generation: Generation) -> str:
+    """One short line: "Waiting · 2 ahead", "At fal · position 3", "Running 00:42", "Failed · not charged"."""
+    if generation.is_cancel_requested and not generation.is_settled:
+        return "Canceling"
+    return {
+        State.REQUESTED: _waiting,
+        State.SUBMITTED: _at_fal,
+        State.RUNNING: _running,
+        State.STORING: lambda _: "Storing",
+        State.SUCCEEDED: lambda _: "Ready",
+        State.FAILED: lambda it: _ended("Failed", it),
+        State.CANCELED: lambda it: _ended("Canceled", it),
+    }[State(generation.state)](generation)
+
+
+def money(generation: Generation) -> str:
+    """What became of the credits: "49 credits held", "49 credits captured", "not charged"."""
+    hold = generation.hold
+    if hold.state == Hold.State.HELD:
+        return f"{credits(hold.amount)} held"
+    if hold.state == Hold.State.RELEASED:
+        return "not charged"
+    if hold.refunded:
+        return f"{credits(hold.refunded)} of {intcomma(hold.captured)} refunded"
+    return f"{credits(hold.captured)} captured"
+
+
+def tone(generation: Generation) -> str:
+    """The colour of the state's chip."""
+    return {State.SUCCEEDED: "good", State.FAILED: "bad", State.CANCELED: "plain"}.get(
+        State(generation.state), "busy"
+    )
+
+
+def progress(generation: Generation) -> Progress:
+    elapsed = running_seconds(generation)
+    expected = expected_seconds(generation)
+    percent = min(MOST, elapsed * 100 // expected) if elapsed is not None and expected else None
+    if generation.state == State.STORING:
+        percent = MOST
+    return Progress(f"Progress of {generation.engine_title}", percent, elapsed, expected)
+
+
+def running_seconds(generation: Generation) -> int | None:
+    """Seconds since fal began, while it runs."""
+    if generation.state != State.RUNNING or generation.started_at is None:
+        return None
+    return max(0, int((timezone.now() - generation.started_at).total_seconds()))
+
+
+def expected_seconds(generation: Generation) -> int | None:
+    """What the catalogue calls typical; nothing for a simulated clip, whose pace is the sandbox's own."""
+    entry = generation.catalogue_entry
+    typical = entry.timing.typical_seconds if entry and not generation.is_simulated else None
+    return sum(typical) // 2 if typical else None
+
+
+def _waiting(generation: Generation) -> str:
+    ahead = getattr(generation, "ahead", None)
+    if ahead is None:
+        return "Waiting"
+    return f"Waiting · {ahead} ahead" if ahead else "Waiting · next to go"
+
+
+def _at_fal(generation: Generation) -> str:
+    position = generation.fal_queue_position
+    return "At fal · starting" if position is None else f"At fal · position {position + 1}"
+
+
+def _running(generation: Generation) -> str:
+    elapsed, expected = running_seconds(generation), expected_seconds(generation)
+    if elapsed is None:
+        return "Running"
+    about = f" of about {expected // 60}:{expected % 60:02}" if expected else ""
+    return f"Running {clock(elapsed)}{about}"
+
+
+def _ended(word: str, generation: Generation) -> str:
+    return f"{word} · not charged" if generation.hold.state == Hold.State.RELEASED else word
