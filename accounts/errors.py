@@ -24,7 +24,9 @@ class InsufficientCredits(LedgerError):
 class BudgetExceeded(LedgerError):
     """A member's own budget for a period refuses, although the wallet may have enough."""
 
-    def __init__(self, *, needed: int, left: int, limit: int, period: str, resets_at: datetime | None) -> None:
+    def __init__(
+        self, *, needed: int, left: int, limit: int, period: str, resets_at: datetime | None
+    ) -> None:
         self.needed = needed
         self.left = left
         self.limit = limit
@@ -37,11 +39,13 @@ class BudgetExceeded(LedgerError):
 
 
 class WalletNotActive(LedgerError):
-    """The wallet is frozen or closed: nothing new may be held; what is held still resolves."""
+    """The wallet is frozen: nothing new may be held; what is held still resolves."""
 
     def __init__(self, *, status: str) -> None:
         self.status = status
-        super().__init__(f"Your team's wallet is {status}: an admin has to reopen it before anything new can run.")
+        super().__init__(
+            f"Your team's wallet is {status}: an admin has to reopen it before anything new can run."
+        )
 
 
 class HoldAlreadyResolved(LedgerError):
@@ -69,3 +73,15 @@ class ReasonRequired(LedgerError):
 
     def __init__(self) -> None:
         super().__init__("A correction of the books needs the person who makes it and a reason.")
+
+
+class InvalidExpiry(LedgerError):
+    """Credits that would have expired before they arrive."""
+
+    def __init__(self, *, expires_at: datetime) -> None:
+        self.expires_at = expires_at
+        super().__init__(f"These credits would have expired on {expires_at:%d %b %Y %H:%M %Z} already.")
+
+
+class BookOutOfBalance(Exception):
+    """A row contradicts another: nothing was done. Not a refusal but damage; `manage.py check_ledger` names it."""

@@ -59,7 +59,9 @@ class Written(models.Model):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise ValidationError(f"{self._meta.verbose_name} rows are written once; correct them with a new row.")
+        raise ValidationError(
+            f"{self._meta.verbose_name} rows are written once; correct them with a new row."
+        )
 
 
 class Wallet(models.Model):
@@ -79,7 +81,9 @@ class Wallet(models.Model):
     adjusted_out = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
     next_expiry_at = models.DateTimeField(
-        null=True, blank=True, help_text="Never later than the first expiry among the open grants; settled then."
+        null=True,
+        blank=True,
+        help_text="Never later than the first expiry among the open grants; settled then.",
     )
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -94,7 +98,12 @@ class Wallet(models.Model):
             models.CheckConstraint(
                 name="wallet_never_negative",
                 condition=Q(
-                    available__gte=0, held__gte=0, captured__gte=0, expired__gte=0, adjusted_out__gte=0, seq__gte=0
+                    available__gte=0,
+                    held__gte=0,
+                    captured__gte=0,
+                    expired__gte=0,
+                    adjusted_out__gte=0,
+                    seq__gte=0,
                 ),
             ),
         ]
@@ -121,20 +130,26 @@ class Grant(models.Model):
     adjusted_out = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True)
     original_expires_at = models.DateTimeField(null=True, blank=True)
-    is_grace_used = models.BooleanField(default=False, help_text="A release after the expiry lengthens it once.")
+    is_grace_used = models.BooleanField(
+        default=False, help_text="A release after the expiry lengthens it once."
+    )
     note = models.CharField(max_length=300, blank=True)
     reference = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     # A plain `remaining > 0` in the partial index would make every burn a non-HOT update; a generated column does not.
     is_open = models.GeneratedField(
-        expression=Q(remaining__gt=0), output_field=models.BooleanField(), db_persist=True
+        expression=Q(remaining__gt=0),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 name="grant_balances",
-                condition=Q(amount=F("remaining") + F("held") + F("captured") + F("expired") + F("adjusted_out")),
+                condition=Q(
+                    amount=F("remaining") + F("held") + F("captured") + F("expired") + F("adjusted_out")
+                ),
             ),
             models.CheckConstraint(
                 name="grant_never_negative",
@@ -150,7 +165,11 @@ class Grant(models.Model):
         ]
         indexes = [
             models.Index(
-                F("wallet"), F("expires_at").asc(nulls_last=True), F("id"), name="grant_burn", condition=Q(is_open=True)
+                F("wallet"),
+                F("expires_at").asc(nulls_last=True),
+                F("id"),
+                name="grant_burn",
+                condition=Q(is_open=True),
             ),
             models.Index(fields=["created_at"], name="grant_by_time"),
         ]
@@ -158,7 +177,15 @@ class Grant(models.Model):
             KEPT,
             pgtrigger.ReadOnly(
                 name="unchanging",
-                fields=["wallet", "source", "amount", "original_expires_at", "note", "reference", "created_at"],
+                fields=[
+                    "wallet",
+                    "source",
+                    "amount",
+                    "original_expires_at",
+                    "note",
+                    "reference",
+                    "created_at",
+                ],
             ),
         ]
 
@@ -182,7 +209,10 @@ class Budget(models.Model):
             models.UniqueConstraint(fields=["wallet", "user", "period"], name="budget_once_per_period"),
             models.CheckConstraint(name="budget_limit_not_negative", condition=Q(limit_credits__gte=0)),
         ]
-        triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "period", "created_at"])]
+        triggers = [
+            KEPT,
+            pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "period", "created_at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
@@ -200,9 +230,12 @@ class BudgetPeriod(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["budget", "starts_at"], name="budget_period_once"),
-            models.CheckConstraint(name="budget_period_not_negative", condition=Q(held__gte=0, captured__gte=0)),
             models.CheckConstraint(
-                name="budget_period_forward", condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at"))
+                name="budget_period_not_negative", condition=Q(held__gte=0, captured__gte=0)
+            ),
+            models.CheckConstraint(
+                name="budget_period_forward",
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
             ),
         ]
         triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["budget", "starts_at", "ends_at"])]
@@ -255,7 +288,9 @@ class Hold(models.Model):
         ]
         triggers = [
             KEPT,
-            pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "reference", "amount", "created_at"]),
+            pgtrigger.ReadOnly(
+                name="unchanging", fields=["wallet", "user", "reference", "amount", "created_at"]
+            ),
             pgtrigger.Protect(
                 name="resolved_once",
                 operation=pgtrigger.Update,

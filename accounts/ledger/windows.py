@@ -1,0 +1,43 @@
+"""When a budget's period begins and ends: the calendar of the team's own time zone. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from accounts.models.money import Period
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Window(NamedTuple):
+    """A period in UTC, its end not included; no end means for ever."""
+
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+def window(period: str, *, at: datetime, zone: ZoneInfo) -> Window:
+    """The period that `at` falls in. A day of the zone may have 23 or 25 hours; weeks begin on Monday."""
+    if period == Period.NEVER:
+        return Window(EPOCH, None)
+    first, after = _days(period, at.astimezone(zone).date())
+    return Window(_midnight(first, zone), _midnight(after, zone))
+
+
+def _days(period: str, day: date) -> tuple[date, date]:
+    if period == Period.DAY:
+        return day, day + timedelta(days=1)
+    if period == Period.WEEK:
+        monday = day - timedelta(days=day.weekday())
+        return monday, monday + timedelta(days=7)
+    if period == Period.MONTH:
+        first = day.replace(day=1)
+        return first, (first + timedelta(days=31)).replace(day=1)
+    raise ValueError(f"{period!r} is no budget period.")
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Midnight there. Where clocks jump over midnight, the moment they jump: zoneinfo's reading of such a time."""
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
