@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode
 
+import httpx
 from fal_client.client import AppId
 
 from generations.fal import storage
@@ -43,8 +44,9 @@ class FalClient:
 
     def __init__(self, config: FalConfig) -> None:
         self.config = config
-        self._once = Transport(config, is_keep_alive=False)
-        self._transport = Transport(config)
+        tls = httpx.create_ssl_context()
+        self._once = Transport(config, tls=tls, is_keep_alive=False)
+        self._transport = Transport(config, tls=tls)
         self._platform = Platform(self._transport, config)
 
     def submit(

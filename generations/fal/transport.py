@@ -6,6 +6,7 @@ not end in an answer is NoAnswer.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 
@@ -37,9 +38,10 @@ class Transport:
     be repeated, that would be a request given up for lost without need.
     """
 
-    def __init__(self, config: FalConfig, *, is_keep_alive: bool = True) -> None:
+    def __init__(self, config: FalConfig, *, tls: ssl.SSLContext, is_keep_alive: bool = True) -> None:
         self._config = config
         self._client = httpx.Client(
+            verify=tls,
             timeout=httpx.Timeout(config.read_timeout_seconds, connect=config.connect_timeout_seconds),
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=20 if is_keep_alive else 0),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},

@@ -8,7 +8,7 @@ never starve the polling that stands behind them.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -65,7 +65,9 @@ class AsyncFal:
         async with _errors_named(), self._get(self._polling, url, "application/json", timeout) as response:
             return read_status(await self._read(response))
 
-    async def stream(self, status_url: str, *, idle_timeout_seconds: float = 60.0) -> AsyncIterator[Status]:
+    async def stream(
+        self, status_url: str, *, idle_timeout_seconds: float = 60.0
+    ) -> AsyncGenerator[Status, None]:
         """Each status as fal announces it, logs included, ending with Completed.
 
         Raises NoAnswer where the stream is silent for `idle_timeout_seconds` or ends early: poll, then open another.
