@@ -19,8 +19,7 @@ from accounts.errors import (
     ReasonRequired,
     WalletNotActive,
 )
-from accounts.models import Entry, Wallet
-from accounts.models.money import Draw
+from accounts.models import Draw, Entry, Wallet
 
 # Far below 2**53, so that an amount survives JSON, and no sum of them overflows a bigint.
 MAX_CREDITS = 10**12

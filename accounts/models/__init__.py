@@ -1,10 +1,9 @@
 """The tables of people and of money; the ledger alone writes the second kind."""
 
+from accounts.models.entries import Draw, Entry
 from accounts.models.money import (
     Budget,
     BudgetPeriod,
-    Draw,
-    Entry,
     Grant,
     Hold,
     HoldBudget,
