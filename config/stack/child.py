@@ -70,9 +70,15 @@ def stop(
     """Ask politely, wait, then kill the whole group; returns when nothing of it is left."""
     if process.poll() is None:
         process.send_signal(with_signal)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace_seconds)
+        ends_within(process, grace_seconds)
     kill_group(process)
+
+
+def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait at most so long for a child of ours to end, and say whether it has."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,14 +1,15 @@
-"""As whom PostgreSQL runs. It refuses root; everybody else runs it as himself.
+"""As whom PostgreSQL runs. It refuses root, and a user id that has no name; everybody else runs it as himself.
 
 For root, in this order: the owner of an existing data directory; the owner of the checkout, when that is a person
-(`sudo make run`); root seen through a user namespace as uid 1000, which needs no account, no chown and no open
-directory; where namespaces are refused, `nobody`, plainly or with the one capability that lets it walk through root's
-private directories.
+(`sudo make run`); root seen through a user namespace as `nobody`, which needs no chown and no open directory; where
+namespaces are refused, `nobody` in earnest, plainly or with the one capability that lets it walk through root's private
+directories. A user id without a name (a container may run as any number) takes the namespace too.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from config.stack.errors import StackError
 
 NOBODY = 65534
-UNSHARE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 SETPRIV = (
     "setpriv",
     f"--reuid={NOBODY}",
@@ -31,6 +32,10 @@ REFUSED = (
     "PostgreSQL does not run as root, and this machine refuses both ways around it (user namespaces, and the "
     "user 'nobody'). Run this as an ordinary user, or set DATABASE_URL=postgres://user:password@host:5432/clipledger "
     "to use a PostgreSQL of your own."
+)
+NAMELESS = (
+    "PostgreSQL does not run under a user id without a name, and {uid} has none here. Give it one in /etc/passwd, or "
+    "set DATABASE_URL=postgres://user:password@host:5432/clipledger to use a PostgreSQL of your own."
 )
 
 
@@ -68,7 +73,7 @@ def choose(directory: Path, *, checkout: Path, binary: Path) -> Guise:
     Raises StackError with what to do instead when there is none.
     """
     if os.geteuid() != 0:
-        return Guise()
+        return _for_person(directory, binary)
     for guise in _candidates(directory, checkout):
         if guise.prefix and shutil.which(guise.prefix[0]) is None:
             continue
@@ -78,9 +83,26 @@ def choose(directory: Path, *, checkout: Path, binary: Path) -> Guise:
     raise StackError(REFUSED)
 
 
+def _for_person(directory: Path, binary: Path) -> Guise:
+    if _has_name(os.geteuid()):
+        return Guise()
+    if shutil.which(UNSHARE[0]) and _works(Guise(prefix=UNSHARE), directory, binary):
+        return Guise(prefix=UNSHARE)
+    raise StackError(NAMELESS.format(uid=os.geteuid()))
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
+
+
 def _candidates(directory: Path, checkout: Path) -> list[Guise]:
     people = dict.fromkeys(path.stat().st_uid for path in (directory, checkout))
-    owners = [Guise(uid=uid, gid=uid, owner=uid) for uid in people if uid not in (0, NOBODY)]
+    owners = [
+        Guise(uid=uid, gid=uid, owner=uid) for uid in people if uid not in (0, NOBODY) and _has_name(uid)
+    ]
     nobody = [Guise(uid=NOBODY, gid=NOBODY, owner=NOBODY), Guise(prefix=SETPRIV, owner=NOBODY)]
     return [*owners, Guise(prefix=UNSHARE), *nobody]
 

@@ -23,6 +23,8 @@ from config.stack.errors import PortTakenError, StackError
 USER = DATABASE = "clipledger"
 START_SECONDS = 60
 STOP_SECONDS = 8
+# A wrong password may come from a stranger on the port that we are about to be told we cannot have.
+REFUSED_SECONDS = 2
 PARAMETERS = {
     "listen_addresses": places.LOOPBACK,
     "unix_socket_directories": "",
@@ -187,7 +189,8 @@ def _connect(
                 connect_timeout=5,
             )
         except psycopg.OperationalError as error:
-            if time.monotonic() > deadline or "authentication" in str(error):
+            is_refused = "authentication" in str(error) and not child.ends_within(process, REFUSED_SECONDS)
+            if is_refused or time.monotonic() > deadline:
                 raise StackError(
                     f"PostgreSQL does not answer: {error}\n{log.read_text(errors='replace')}"
                 ) from error

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config.stack import binaries, child, places
 from config.stack.errors import PortTakenError, StackError
 
 START_SECONDS = 30
 STOP_SECONDS = 5
+POLL_SECONDS = 0.02
 DATABASES = 64
 
 
@@ -91,20 +94,23 @@ def _configuration(data: Path, *, port: int, password: str, is_durable: bool) ->
 
 def _wait(process: subprocess.Popen[bytes], *, port: int, password: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    client = redis.Redis(host=places.LOOPBACK, port=port, password=password, socket_timeout=2)
+    client = redis.Redis(
+        host=places.LOOPBACK, port=port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+    )
     with client:
-        while True:
-            if process.poll() is not None:
+        while not _answers(client):
+            if child.ends_within(process, POLL_SECONDS):
                 raise _failure(log)
-            try:
-                client.ping()
-                return
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                if time.monotonic() > deadline or isinstance(error, redis.AuthenticationError):
-                    raise StackError(
-                        f"Valkey does not answer: {error}\n{log.read_text(errors='replace')}"
-                    ) from error
-            time.sleep(0.02)
+            if time.monotonic() > deadline:
+                raise StackError(f"Valkey does not answer:\n{log.read_text(errors='replace')}")
+
+
+def _answers(client: redis.Redis) -> bool:
+    """Whether our own server is there: a stranger on the port does not know the password."""
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def _failure(log: Path) -> StackError:
