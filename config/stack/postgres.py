@@ -114,7 +114,14 @@ def _initdb(
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     access = [f"--username={USER}", f"--pwfile={password_file}", "--auth=scram-sha-256"]
     sync = [] if is_durable else ["--no-sync"]
-    argv = [bin_directory / "initdb", f"--pgdata={draft}", *locale, *access, *sync, "--no-instructions"]
+    argv: list[str | Path] = [
+        bin_directory / "initdb",
+        f"--pgdata={draft}",
+        *locale,
+        *access,
+        *sync,
+        "--no-instructions",
+    ]
     try:
         done = disguise.run(argv, env=_environment(), cwd=data.parent)
     finally:

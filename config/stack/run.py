@@ -169,7 +169,7 @@ def _jobs(env: Mapping[str, str], *, directory: Path, host: str, port: int) -> l
     ]
     if env.get("FAL_IS_SANDBOX") and env["FAL_KEY"] == "sandbox":
         address = env["FAL_JWKS_URL"].split("/")[2]
-        data = ["--port", address.rpartition(":")[2], "--data-dir", directory / "sandbox"]
+        data = ["--port", address.rpartition(":")[2], "--data-dir", str(directory / "sandbox")]
         jobs.append(Job(name="sandbox", argv=[PYTHON, "manage.py", "fal_sandbox", *data], is_backing=True))
     return jobs
 
