@@ -1,6 +1,24 @@
 """Addresses of generations, their files and their webhooks."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+
+from generations import views, webhooks
 
 app_name = "generations"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("", views.studio, name="studio"),
+    path("generate/", views.generate, name="generate"),
+    path("fields/", views.fields, name="fields"),
+    path("quote/", views.quote, name="quote"),
+    path("library/", views.library, name="library"),
+    path("pictures/", views.upload, name="upload"),
+    path("pictures/<uuid:pk>/", views.picture, name="picture"),
+    path("generations/<uuid:pk>/", views.show, name="show"),
+    path("generations/<uuid:pk>/cancel/", views.cancel, name="cancel"),
+    path("generations/<uuid:pk>/clip.mp4", views.clip, name="clip"),
+    path("generations/<uuid:pk>/poster", views.poster, name="poster"),
+    path("updates/", views.updates, name="updates"),
+    path("live/", views.stream, name="stream"),
+    path("fal/webhook/<str:token>/", webhooks.receive, name="fal_webhook"),
+    path("theme/", views.theme, name="theme"),
+]

@@ -1,6 +1,6 @@
 """What was asked for and what became of it. Reads live on the QuerySets; `generations.lifecycle` writes the state."""
 
-from generations.models.generation import Generation, GenerationQuerySet
+from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import PriceVersion
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
 from generations.models.works import Output, Picture
@@ -10,6 +10,7 @@ __all__ = [
     "Delivery",
     "DispatchPause",
     "Generation",
+    "GenerationPicture",
     "GenerationQuerySet",
     "LogLine",
     "Output",

@@ -56,14 +56,18 @@ class Generation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="generations")
     engine = models.CharField(max_length=200, help_text="fal endpoint id")
     prompt = models.TextField(blank=True)
-    inputs = models.JSONField(help_text="What is sent to fal, picture fields excepted, every choice explicit.")
+    inputs = models.JSONField(
+        help_text="What is sent to fal, picture fields excepted, every choice explicit."
+    )
     pictures = models.ManyToManyField(Picture, through="GenerationPicture", related_name="generations")
     form_token = models.UUIDField(help_text="One per form shown: pressing twice makes one generation.")
     price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="generations")
     quote_credits = models.PositiveBigIntegerField()
     hold = models.OneToOneField(Hold, on_delete=models.PROTECT, related_name="generation")
 
-    state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.REQUESTED)
+    state = models.CharField(
+        max_length=10, choices=[(s.value, s.value) for s in State], default=State.REQUESTED
+    )
     is_cancel_requested = models.BooleanField(default=False)
     failure_code = models.CharField(max_length=60, blank=True)
     failure_message = models.CharField(max_length=500, blank=True, help_text="What the member is told.")
@@ -77,16 +81,20 @@ class Generation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     submitted_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
-    completed_at = models.DateTimeField(null=True, blank=True, help_text="When we learnt that fal had finished.")
+    completed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When we learnt that fal had finished."
+    )
     settled_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[models.Manager[Generation]] = GenerationQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Generation]] = GenerationQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "form_token"], name="generation_once_per_form"),
-            models.CheckConstraint(name="generation_state_known", condition=Q(state__in=[s.value for s in State])),
+            models.CheckConstraint(
+                name="generation_state_known", condition=Q(state__in=[s.value for s in State])
+            ),
             models.CheckConstraint(
                 name="generation_settled_has_time",
                 condition=Q(state__in=[s.value for s in SETTLED], settled_at__isnull=False)
@@ -126,7 +134,9 @@ class Generation(models.Model):
 
     @property
     def is_cancelable(self) -> bool:
-        return self.state in {State.REQUESTED, State.SUBMITTED, State.RUNNING} and not self.is_cancel_requested
+        return (
+            self.state in {State.REQUESTED, State.SUBMITTED, State.RUNNING} and not self.is_cancel_requested
+        )
 
     @property
     def catalogue_entry(self) -> catalogue.Engine | None:
@@ -157,7 +167,9 @@ class GenerationPicture(models.Model):
     class Meta:
         ordering = ["field", "position"]
         constraints = [
-            models.UniqueConstraint(fields=["generation", "field", "position"], name="generation_picture_once")
+            models.UniqueConstraint(
+                fields=["generation", "field", "position"], name="generation_picture_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -49,7 +49,7 @@ class PriceVersion(models.Model):
     reason = models.CharField(max_length=300)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[models.Manager[PriceVersion]] = PriceVersionQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[PriceVersion]] = PriceVersionQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["engine", "valid_from"], name="price_version_once")]

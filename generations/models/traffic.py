@@ -37,7 +37,9 @@ class Attempt(models.Model):
         max_length=10, choices=[(s.value, s.value) for s in AttemptState], default=AttemptState.SENDING
     )
     token = models.CharField(max_length=64, unique=True, default=new_token)
-    sent_inputs = models.JSONField(default=dict, help_text="The body as posted: fal's history is compared with it.")
+    sent_inputs = models.JSONField(
+        default=dict, help_text="The body as posted: fal's history is compared with it."
+    )
     is_counted = models.BooleanField(
         default=True, help_text="Whether it uses up one of the attempts; what never reached fal does not."
     )
@@ -51,15 +53,21 @@ class Attempt(models.Model):
     result = models.JSONField(null=True, blank=True)
     billable_units = models.DecimalField(max_digits=16, decimal_places=6, null=True, blank=True)
     fal_cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
-    is_maybe_billed = models.BooleanField(default=False, help_text="fal may bill this failure; the member is not.")
-    fetch_failures = models.PositiveSmallIntegerField(default=0, help_text="How often fetching its clip failed.")
+    is_maybe_billed = models.BooleanField(
+        default=False, help_text="fal may bill this failure; the member is not."
+    )
+    fetch_failures = models.PositiveSmallIntegerField(
+        default=0, help_text="How often fetching its clip failed."
+    )
     sent_at = models.DateTimeField(default=timezone.now)
     answered_at = models.DateTimeField(null=True, blank=True)
-    cancel_sent_at = models.DateTimeField(null=True, blank=True, help_text="When fal took our request to stop it.")
+    cancel_sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When fal took our request to stop it."
+    )
     timed_out_at = models.DateTimeField(null=True, blank=True, help_text="When we stopped waiting for it.")
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    objects: ClassVar[models.Manager[Attempt]] = AttemptQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Attempt]] = AttemptQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -102,7 +110,9 @@ class LogLine(models.Model):
 class Delivery(models.Model):
     """One webhook call whose signature was right, stored as it came before anything in it is acted on."""
 
-    attempt = models.ForeignKey(Attempt, null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
+    attempt = models.ForeignKey(
+        Attempt, null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries"
+    )
     request_id = models.CharField(max_length=120)
     body = models.TextField()
     body_sha256 = models.CharField(max_length=64)
@@ -118,7 +128,9 @@ class Delivery(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["received_at"], name="delivery_unprocessed", condition=models.Q(processed_at__isnull=True)
+                fields=["received_at"],
+                name="delivery_unprocessed",
+                condition=models.Q(processed_at__isnull=True),
             )
         ]
 

@@ -9,13 +9,15 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from accounts.models import Team
+from accounts.models import Team, User
 
 
 class PictureQuerySet(models.QuerySet["Picture"]):
-    def visible_to(self, user: object) -> PictureQuerySet:
+    def visible_to(self, user: User) -> PictureQuerySet:
         return self.filter(
-            team__memberships__user=user, team__memberships__is_active=True, team__memberships__team=models.F("team")
+            team__memberships__user=user,
+            team__memberships__is_active=True,
+            team__memberships__team=models.F("team"),
         )
 
 
@@ -34,7 +36,7 @@ class Picture(models.Model):
     sha256 = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[models.Manager[Picture]] = PictureQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Picture]] = PictureQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["team", "sha256"], name="picture_by_content")]
@@ -47,7 +49,9 @@ class Output(models.Model):
     """A file a generation produced, stored with us, verified by opening it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    generation = models.OneToOneField("generations.Generation", on_delete=models.PROTECT, related_name="output")
+    generation = models.OneToOneField(
+        "generations.Generation", on_delete=models.PROTECT, related_name="output"
+    )
     file = models.CharField(max_length=300, help_text="name in the media storage")
     poster = models.CharField(max_length=300, blank=True)
     content_type = models.CharField(max_length=60)

@@ -1,0 +1,47 @@
+"""THE ONLY WRITER OF STATE: how a generation is requested, sent, watched, stored, cancelled and settled.
+
+Everything else asks this room. `request` holds the credits with the row, `dispatch` makes the one POST per attempt,
+`watching` writes down what fal says, `ingest` brings the clip home and captures, `cancel`, `timeouts` and `lost` end
+what will not come, `sweep` moves on what is stuck. `moves` makes every change of state, and settles the hold with it.
+"""
+
+from generations.lifecycle.cancel import cancel, send_cancel
+from generations.lifecycle.connection import fal_client, fal_config
+from generations.lifecycle.deliveries import process_delivery, record_delivery
+from generations.lifecycle.dispatch import dispatch, waiting_position
+from generations.lifecycle.errors import (
+    LifecycleError,
+    NotAMember,
+    NotOrderable,
+    PriceChanged,
+    UnknownDelivery,
+)
+from generations.lifecycle.ingest import ingest
+from generations.lifecycle.request import Quote, quote, request
+from generations.lifecycle.sweep import ring_waiting, sweep
+from generations.lifecycle.watching import check, observe, unknown
+
+__all__ = [
+    "LifecycleError",
+    "NotAMember",
+    "NotOrderable",
+    "PriceChanged",
+    "Quote",
+    "UnknownDelivery",
+    "cancel",
+    "check",
+    "dispatch",
+    "fal_client",
+    "fal_config",
+    "ingest",
+    "observe",
+    "process_delivery",
+    "quote",
+    "record_delivery",
+    "request",
+    "ring_waiting",
+    "send_cancel",
+    "sweep",
+    "unknown",
+    "waiting_position",
+]

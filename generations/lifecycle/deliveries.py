@@ -1,0 +1,90 @@
+"""Webhook calls: stored as they came, then answered by asking fal ourselves. A delivery decides nothing on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from generations import fal, queue
+from generations.lifecycle import attempts, watching
+from generations.lifecycle.connection import fal_client
+from generations.lifecycle.errors import UnknownDelivery
+from generations.models import Attempt, Delivery
+
+log = logging.getLogger(__name__)
+
+
+def record_delivery(*, token: str, request_id: str, body: bytes, signed_at: datetime) -> bool:
+    """Store a call whose signature was right and ring for its processing. False for one we have already.
+
+    Raises `UnknownDelivery` where the token in the address is not ours, or belongs to another request of fal's.
+    """
+    attempt = Attempt.objects.filter(token=token).first()
+    if attempt is None or attempt.request_id not in {"", request_id}:
+        raise UnknownDelivery(f"no attempt of ours has this token and request {request_id[:120]!r}")
+    with transaction.atomic():
+        delivery, is_new = Delivery.objects.get_or_create(
+            request_id=request_id[:120],
+            body_sha256=hashlib.sha256(body).hexdigest(),
+            defaults={
+                "attempt": attempt,
+                "body": body.decode("utf-8", errors="replace").replace("\0", ""),
+                "signed_at": signed_at,
+            },
+        )
+        if is_new:
+            queue.enqueue(queue.PROCESS_DELIVERY, str(delivery.pk))
+    return is_new
+
+
+def process_delivery(delivery_id: int | str) -> bool:
+    """Let a delivery have its effect, once. False where fal could not be asked: the sweep comes back to it."""
+    delivery = Delivery.objects.select_related("attempt__generation").filter(
+        processed_at__isnull=True, pk=delivery_id
+    )
+    found = delivery.first()
+    if found is None or found.attempt is None:
+        return False
+    try:
+        outcome = _act_on(found.attempt, found.request_id)
+    except fal.RequestUnknown:
+        outcome = "fal does not know this request"
+    except fal.FalError as error:
+        log.warning("delivery %s waits: %s", found.pk, error)
+        return False
+    return (
+        Delivery.objects.filter(pk=found.pk, processed_at__isnull=True).update(
+            processed_at=timezone.now(), outcome=outcome[:200]
+        )
+        == 1
+    )
+
+
+def _act_on(attempt: Attempt, request_id: str) -> str:
+    """What the delivery changed, in a phrase for the row."""
+    notes = []
+    if not attempt.request_id and attempts.accepted(
+        attempt, fal_client().locate(attempt.generation.engine, request_id)
+    ):
+        notes.append("found the lost request")
+    if attempt.generation.is_settled:
+        _keep_late(attempt, request_id)
+        return f"too late: the generation was {attempt.generation.state}"
+    if watching.check(attempt.generation_id):
+        notes.append("moved the generation on")
+    return "; ".join(notes) or "told nothing new"
+
+
+def _keep_late(attempt: Attempt, request_id: str) -> None:
+    """A request that surfaces after we gave up: listed as what fal may bill, never captured from a released hold."""
+    late = Attempt.objects.filter(pk=attempt.pk, request_id="")
+    if late.update(request_id=request_id[:120], is_maybe_billed=True):
+        log.error(
+            "request %s surfaced after its generation was settled; reconcile attempt %s",
+            request_id,
+            attempt.pk,
+        )

@@ -1,0 +1,36 @@
+"""Why a request is refused before any credit is held, in sentences a member can act on."""
+
+from __future__ import annotations
+
+
+class LifecycleError(Exception):
+    """Base of every refusal of this room. `str()` of it may be shown to the person who asked."""
+
+
+class NotAMember(LifecycleError):
+    """The user has no active membership in the team whose wallet would pay."""
+
+    def __init__(self) -> None:
+        super().__init__("You are not a member of this team.")
+
+
+class NotOrderable(LifecycleError):
+    """The engine is known, and cannot be ordered (any more)."""
+
+    def __init__(self, label: str, *, reason: str = "") -> None:
+        super().__init__(f"{label} cannot be ordered just now{f': {reason}' if reason else '.'}")
+
+
+class PriceChanged(LifecycleError):
+    """The price went up since the form was shown; nothing was held. `now_credits` is the price to agree to."""
+
+    def __init__(self, *, seen_credits: int, now_credits: int) -> None:
+        self.seen_credits = seen_credits
+        self.now_credits = now_credits
+        super().__init__(
+            f"The price is now {now_credits} credits, not {seen_credits}. Press Generate again to agree."
+        )
+
+
+class UnknownDelivery(LifecycleError):
+    """A webhook whose token or request is not one of ours."""

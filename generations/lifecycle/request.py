@@ -1,0 +1,171 @@
+"""Ordering a generation: everything is checked and priced before a credit moves, then hold and row are one commit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts import ledger
+from accounts.models import Membership, Team, User
+from generations import catalogue, media, queue
+from generations.lifecycle.errors import NotAMember, NotOrderable, PriceChanged
+from generations.models import Generation, GenerationPicture, Picture, PriceVersion
+from generations.models.generation import reference_of
+
+Pictures = Mapping[str, Sequence[Picture]]
+MOST_PICTURES = 16
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a request will cost, and by which price; binding once it is requested."""
+
+    credits: int
+    price_version: PriceVersion
+    params: dict[str, Any]
+    engine: catalogue.Engine
+
+
+def quote(engine_id: str, params: Mapping[str, object]) -> Quote:
+    """The price of a form, which may be half filled in. Nothing is held.
+
+    Raises `catalogue.UnknownEngine`, `catalogue.InvalidInputs`, `catalogue.PriceError`.
+    """
+    engine = catalogue.get(engine_id)
+    return _quote(engine, catalogue.clean(engine, params, is_partial=True))
+
+
+def request(
+    *,
+    user: User,
+    team: Team,
+    engine: str,
+    params: Mapping[str, object],
+    pictures: Pictures | None = None,
+    form_token: uuid.UUID,
+    seen_credits: int | None = None,
+) -> Generation:
+    """Order one generation: hold the quote and ring for dispatch. The same form gives the same generation again.
+
+    `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs. Raises `NotAMember`,
+    `NotOrderable`, `PriceChanged`, `catalogue.UnknownEngine`, `catalogue.InvalidInputs` (also for pictures),
+    `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever is raised, nothing is held.
+    """
+    earlier = _earlier(user, form_token)
+    if earlier is not None:
+        return earlier
+    _check_member(user, team)
+    files = {name: list(chosen) for name, chosen in (pictures or {}).items() if chosen}
+    agreed = _agreed(_orderable(engine), params, files, team=team, seen_credits=seen_credits)
+    with transaction.atomic():
+        _one_at_a_time(user, form_token)
+        return _earlier(user, form_token) or _create(
+            agreed, files, user=user, team=team, form_token=form_token
+        )
+
+
+def _earlier(user: User, form_token: uuid.UUID) -> Generation | None:
+    return Generation.objects.filter(user=user, form_token=form_token).first()
+
+
+def _check_member(user: User, team: Team) -> None:
+    if not (user.is_active and Membership.objects.filter(user=user, team=team, is_active=True).exists()):
+        raise NotAMember
+
+
+def _orderable(engine_id: str) -> catalogue.Engine:
+    engine = catalogue.get(engine_id)
+    if not engine.is_orderable:
+        raise NotOrderable(engine.label, reason=engine.reason)
+    return engine
+
+
+def _agreed(
+    engine: catalogue.Engine,
+    params: Mapping[str, object],
+    files: Pictures,
+    *,
+    team: Team,
+    seen_credits: int | None,
+) -> Quote:
+    problems = _picture_problems(engine, files, team=team)
+    if problems:
+        raise catalogue.InvalidInputs(problems)
+    agreed = _quote(engine, catalogue.clean(engine, params, pictures=files.keys()))
+    if seen_credits is not None and agreed.credits > seen_credits:
+        raise PriceChanged(seen_credits=seen_credits, now_credits=agreed.credits)
+    return agreed
+
+
+def _quote(engine: catalogue.Engine, cleaned: Mapping[str, Any]) -> Quote:
+    version = PriceVersion.objects.current(engine.endpoint_id)
+    facts = catalogue.quote_params(engine, cleaned)
+    credits = catalogue.quote_credits(version.rule, facts, credits_per_usd=settings.CREDITS_PER_USD)
+    return Quote(credits, version, dict(cleaned), engine)
+
+
+def _picture_problems(engine: catalogue.Engine, files: Pictures, *, team: Team) -> dict[str, str]:
+    """One sentence per picture input that is wrong, said before any hold: fal may bill a picture it refuses."""
+    takes = {field.name: field for field in engine.picture_inputs}
+    problems = {}
+    for name, chosen in files.items():
+        if name not in takes:
+            problems[name] = f"{engine.label} takes no picture here."
+        elif len(chosen) > (1 if takes[name].widget == "picture" else MOST_PICTURES):
+            problems[name] = f"{takes[name].label} takes fewer pictures than {len(chosen)}."
+        elif any(picture.team_id != team.pk for picture in chosen):
+            problems[name] = "This picture belongs to another team."
+        else:
+            sentences = [text for picture in chosen for text in media.violations(engine, picture)]
+            problems |= {name: " ".join(sentences)} if sentences else {}
+    return problems
+
+
+def _one_at_a_time(user: User, form_token: uuid.UUID) -> None:
+    """A double click waits here for its twin, so that the second hold is never even tried."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"generation:{user.pk}:{form_token}"]
+        )
+
+
+def _create(agreed: Quote, files: Pictures, *, user: User, team: Team, form_token: uuid.UUID) -> Generation:
+    pk, now = uuid.uuid4(), timezone.now()
+    hold = ledger.hold(
+        team.wallet,
+        amount=agreed.credits,
+        user=user,
+        reference=reference_of(pk),
+        reason=f"{agreed.engine.label} requested",
+        now=now,
+    )
+    generation = Generation.objects.create(
+        id=pk,
+        team=team,
+        user=user,
+        engine=agreed.engine.endpoint_id,
+        prompt=str(agreed.params.get("prompt", "")),
+        inputs=agreed.params,
+        form_token=form_token,
+        price_version=agreed.price_version,
+        quote_credits=agreed.credits,
+        hold=hold,
+        is_simulated=settings.FAL_IS_SANDBOX,
+        next_check_at=now,
+        created_at=now,
+        changed_at=now,
+    )
+    GenerationPicture.objects.bulk_create(
+        GenerationPicture(generation=generation, picture=picture, field=name, position=position)
+        for name, chosen in files.items()
+        for position, picture in enumerate(chosen)
+    )
+    queue.enqueue(queue.DISPATCH)
+    queue.announce(team.pk, str(pk))
+    return generation

@@ -1,0 +1,40 @@
+"""The Celery tasks: each hands an id to lifecycle. Running one twice, late, or not at all is harmless.
+
+No task retries through the broker: "when next" is a column, and the sweep rings again for whatever is due.
+"""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from generations import lifecycle, queue
+
+
+@shared_task(name=queue.DISPATCH)
+def dispatch() -> None:
+    """Send to fal what may go now."""
+    lifecycle.dispatch()
+
+
+@shared_task(name=queue.INGEST)
+def ingest(generation_id: str) -> None:
+    """Bring a finished clip home and settle."""
+    lifecycle.ingest(generation_id)
+
+
+@shared_task(name=queue.CANCEL)
+def cancel(generation_id: str) -> None:
+    """Ask fal to stop."""
+    lifecycle.send_cancel(generation_id)
+
+
+@shared_task(name=queue.PROCESS_DELIVERY)
+def process_delivery(delivery_id: str) -> None:
+    """Let a webhook have its effect."""
+    lifecycle.process_delivery(delivery_id)
+
+
+@shared_task(name=queue.SWEEP)
+def sweep() -> None:
+    """Move on what is stuck."""
+    lifecycle.sweep()
