@@ -33,7 +33,7 @@ def accepted(attempt: Attempt, receipt: fal.Submitted) -> bool:
         with transaction.atomic():
             return _accept(attempt, receipt, now=timezone.now())
     except IntegrityError:
-        log.error(
+        log.exception(
             "request %s is already another attempt's; attempt %s left as it is",
             receipt.request_id,
             attempt.pk,

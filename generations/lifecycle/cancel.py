@@ -36,7 +36,7 @@ def cancel(generation: Generation, *, actor: User) -> bool:
 
 
 def send_cancel(generation_id: uuid.UUID | str) -> bool:
-    """Tell fal to stop the attempt that is there. Whether fal took it; the sweep asks again where there was no answer."""
+    """Tell fal to stop the attempt that is there. Whether fal took it; the sweep asks again where not."""
     attempt = attempts.open_attempt(generation_id)
     if attempt is None or attempt.state != AttemptState.ACCEPTED or attempt.cancel_sent_at:
         return False

@@ -28,12 +28,12 @@ def fal_config() -> fal.FalConfig:
 
 def fal_client() -> fal.FalClient:
     """The client of this process; safe to share between its threads."""
-    return _client_of(os.getpid(), fal_config())
+    return _client_of((os.getpid(), fal_config()))
 
 
 @lru_cache(maxsize=4)
-def _client_of(pid: int, config: fal.FalConfig) -> fal.FalClient:
-    return fal.FalClient(config)
+def _client_of(process_and_config: tuple[int, fal.FalConfig]) -> fal.FalClient:
+    return fal.FalClient(process_and_config[1])
 
 
 def receipt_of(attempt: Attempt, *, request_id: str = "") -> fal.Submitted:

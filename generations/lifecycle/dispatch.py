@@ -145,23 +145,23 @@ def _ahead_in_turn(generation: Generation, now: datetime) -> int:
     """Round-robin: every other member is served about as often as its own member before it."""
     waiting = Generation.objects.filter(state=State.REQUESTED)
     counts = {row["user"]: row["n"] for row in waiting.values("user").annotate(n=Count("pk"))}
-    own: int = waiting.filter(user=generation.user_id, created_at__lt=generation.created_at).count()
+    own = waiting.filter(user=generation.user_id, created_at__lt=generation.created_at).count()
     turns = _turns(counts, now)
     before = set(turns[: turns.index(generation.user_id)]) if generation.user_id in turns else set(turns)
     others = (
         min(count, own + (user in before)) for user, count in counts.items() if user != generation.user_id
     )
-    return own + sum(others)
+    return int(own + sum(others))
 
 
 def _send(claim: Claim) -> None:
-    """Pictures, then the attempt, then the POST. An upload that failed is an attempt too: tries and reasons are kept."""
+    """Pictures, then the attempt, then the POST. A failed upload is an attempt too: tries and reasons are kept."""
     generation = Generation.objects.get(pk=claim.generation_id)
     problem: Exception | None = None
     body: dict[str, Any] = {}
     try:
         body = generation.inputs | pictures.uploaded(generation)
-    except Exception as error:  # ours or fal's, nothing has been ordered yet
+    except Exception as error:  # noqa: BLE001 - ours or fal's, nothing has been ordered yet
         problem = error
     attempt = _record_attempt(claim, body)
     if attempt is None:

@@ -55,7 +55,7 @@ def ingest(generation_id: uuid.UUID | str) -> bool:
 
 
 def _clip_url(attempt: Attempt) -> str | None:
-    """The address of the clip; "" where the result has none, None where there is no result (then what follows is set)."""
+    """The address of the clip; "" where the result has none, None where there is no result yet."""
     if attempt.result is None and not _fetch_result(attempt):
         return None
     engine = catalogue.get(attempt.generation.engine)

@@ -106,8 +106,8 @@ def _agreed(
 def _quote(engine: catalogue.Engine, cleaned: Mapping[str, Any]) -> Quote:
     version = PriceVersion.objects.current(engine.endpoint_id)
     facts = catalogue.quote_params(engine, cleaned)
-    credits = catalogue.quote_credits(version.rule, facts, credits_per_usd=settings.CREDITS_PER_USD)
-    return Quote(credits, version, dict(cleaned), engine)
+    price = catalogue.quote_credits(version.rule, facts, credits_per_usd=settings.CREDITS_PER_USD)
+    return Quote(price, version, dict(cleaned), engine)
 
 
 def _picture_problems(engine: catalogue.Engine, files: Pictures, *, team: Team) -> dict[str, str]:

@@ -114,10 +114,10 @@ def ring_waiting() -> int:
 
 
 def _ring(name: str, ids: Iterable[object]) -> int:
-    count = 0
-    for count, pk in enumerate(ids, start=1):
+    found = list(ids)
+    for pk in found:
         queue.enqueue(name, str(pk))
-    return count
+    return len(found)
 
 
 def _open_holds() -> int:

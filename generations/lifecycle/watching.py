@@ -43,10 +43,10 @@ def check(generation_id: uuid.UUID | str) -> bool:
         return False
     try:
         status = fal_client().status(receipt_of(attempt).status_url, with_logs=True)
-    except fal.RequestUnknown as error:
+    except fal.RequestUnknown:
         if unknown(attempt.pk):
             return True
-        raise error
+        raise
     return observe(attempt.pk, status)
 
 

@@ -97,8 +97,8 @@ class Generation(models.Model):
             ),
             models.CheckConstraint(
                 name="generation_settled_has_time",
-                condition=Q(state__in=[s.value for s in SETTLED], settled_at__isnull=False)
-                | (~Q(state__in=[s.value for s in SETTLED]) & Q(settled_at__isnull=True)),
+                condition=Q(state__in=[s.value for s in sorted(SETTLED)], settled_at__isnull=False)
+                | (~Q(state__in=[s.value for s in sorted(SETTLED)]) & Q(settled_at__isnull=True)),
             ),
         ]
         indexes = [
@@ -108,12 +108,12 @@ class Generation(models.Model):
             models.Index(
                 fields=["next_check_at"],
                 name="generation_due",
-                condition=~Q(state__in=[s.value for s in SETTLED]),
+                condition=~Q(state__in=[s.value for s in sorted(SETTLED)]),
             ),
             models.Index(
                 fields=["state", "created_at"],
                 name="generation_unsettled",
-                condition=~Q(state__in=[s.value for s in SETTLED]),
+                condition=~Q(state__in=[s.value for s in sorted(SETTLED)]),
             ),
         ]
 

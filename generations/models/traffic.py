@@ -75,7 +75,7 @@ class Attempt(models.Model):
             models.UniqueConstraint(
                 fields=["generation"],
                 name="attempt_one_open",
-                condition=models.Q(state__in=[s.value for s in OPEN_ATTEMPTS]),
+                condition=models.Q(state__in=[s.value for s in sorted(OPEN_ATTEMPTS)]),
             ),
             models.UniqueConstraint(
                 fields=["request_id"], name="attempt_request_once", condition=~models.Q(request_id="")
