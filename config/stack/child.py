@@ -67,7 +67,7 @@ def end_with_parent() -> None:
 def stop(
     process: subprocess.Popen[bytes], *, with_signal: signal.Signals = signal.SIGTERM, grace_seconds: float
 ) -> None:
-    """Ask politely, wait, then kill the whole group; returns when nothing of it is left."""
+    """Ask politely, wait, then kill what is left of the group; returns when the process itself is gone."""
     if process.poll() is None:
         process.send_signal(with_signal)
         ends_within(process, grace_seconds)

@@ -11,6 +11,7 @@ import pytest
 
 from config.stack import child, supervisor
 from config.stack.supervisor import Job, Supervisor
+from tests.config.conftest import wait_until
 
 
 def job(name: str, code: str, **more: bool) -> Job:
@@ -76,7 +77,7 @@ def test_what_ignores_the_request_to_stop_is_killed_with_its_children(
         run([job("worker", code)], tmp_path, until=lambda: all(f.exists() and f.read_text() for f in files))
         == 0
     )
-    assert not any(child.is_alive(int(file.read_text())) for file in files)
+    wait_until(lambda: not any(child.is_alive(int(file.read_text())) for file in files), seconds=5)
 
 
 def test_what_others_lean_on_stops_last(tmp_path: Path) -> None:
