@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 BLOCK = re.compile(r"\[\[\s*sandbox\s*:(.*?)\]\]", re.IGNORECASE | re.DOTALL)
 FLAGS = frozenset({"stuck", "locked"})
@@ -24,6 +25,7 @@ NAMES = FLAGS | {
     "download",
     "cancel",
 }
+MOST_SECONDS = 86_400
 NUMBERS = frozenset({"slow", "seconds", "position"})
 CHOICES: Mapping[str, frozenset[str]] = {
     "drop": frozenset({"before", "after"}),
@@ -68,7 +70,8 @@ class Fault:
         return {name: rest for name, _, rest in pairs}
 
 
-def parse(prompt: str) -> dict[str, Fault]:
+@lru_cache(2048)
+def parse(prompt: str) -> Mapping[str, Fault]:
     """Read every `[[sandbox: ...]]` block of the prompt; raises `DirectiveError` for one it does not know."""
     found: dict[str, Fault] = {}
     for block in BLOCK.findall(prompt):
@@ -101,19 +104,22 @@ def _check(name: str, fault: Fault) -> None:
     elif name in STATUS_FIRST or (name == "download" and fault.head.isdigit()):
         _status(name, fault.head)
     elif name == "webhook":
-        for word in fault.words or {"": ""}:
+        for word, rest in (fault.words or {"": ""}).items():
             _choice(name, word)
+            _number(name, rest or "0")
     else:
         _choice(name, fault.head)
+        if name == "download":
+            _number(name, fault.tail or "0")
 
 
 def _number(name: str, value: str) -> None:
     try:
-        good = float(value) >= 0
+        good = 0 <= float(value) < MOST_SECONDS
     except ValueError:
         good = False
     if not good:
-        raise DirectiveError(f"{name}={value}: a number that is not negative is needed")
+        raise DirectiveError(f"{name}={value}: a number from 0 to {MOST_SECONDS} is needed")
 
 
 def _status(name: str, value: str) -> None:

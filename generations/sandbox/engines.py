@@ -92,9 +92,9 @@ class Spec:
             return 1.0
         return round(float(usd / Decimal(str(unit_price))), 6)
 
-    def body(self, params: dict[str, Any], *, path: str, seed: int) -> dict[str, Any]:
-        """The result as the engine words it, with the clip at `path`."""
-        body: dict[str, Any] = _at(self.engine.result_path or "video.url", path)
+    def body(self, params: dict[str, Any], *, path: str, size_bytes: int | None, seed: int) -> dict[str, Any]:
+        """The result as the engine words it, with the clip at `path`; its size only where it is known by now."""
+        body: dict[str, Any] = _at(self.engine.result_path or "video.url", path, size_bytes)
         if self.engine.input("seed"):
             body["seed"] = params.get("seed") or seed
         for prefix, name in ECHOES_PROMPT_AS.items():
@@ -179,10 +179,12 @@ def _ratio(value: Any) -> float | None:
     return int(found[1]) / int(found[2]) if found and int(found[2]) else None
 
 
-def _at(result_path: str, path: str) -> dict[str, Any]:
+def _at(result_path: str, path: str, size_bytes: int | None) -> dict[str, Any]:
     """Build `{"video": {"url": ...}}` for "video.url", with the fields fal puts beside a file's address."""
     *parents, last = result_path.split(".")
-    file = {"url": path, "content_type": "video/mp4", "file_name": "output.mp4"}
+    file: dict[str, Any] = {"url": path, "content_type": "video/mp4", "file_name": "output.mp4"}
+    if size_bytes:
+        file["file_size"] = size_bytes
     value: Any = file if last == "url" else {last: path}
     for name in reversed(parents):
         value = [value] if name.isdigit() else {name: value}

@@ -69,7 +69,12 @@ class Failure:
 
 
 def failure(
-    status_code: int, error_type: str = "", *, loc: list[str] | None = None, is_free: bool = False
+    status_code: int,
+    error_type: str = "",
+    *,
+    loc: list[str] | None = None,
+    context: dict[str, Any] | None = None,
+    is_free: bool = False,
 ) -> Failure:
     """Build the answer for a status and, where given, one of fal's error types.
 
@@ -84,12 +89,13 @@ def failure(
         return Failure(status_code, {"detail": message}, message, "", is_free=is_free)
     page = f"https://docs.fal.ai/errors#{kind}"
     detail: dict[str, Any] = {"loc": loc or ["body", "prompt"], "msg": message, "type": kind, "url": page}
-    if kind in CONTEXTS:
-        detail["ctx"] = CONTEXTS[kind]
+    if context or kind in CONTEXTS:
+        detail["ctx"] = context or CONTEXTS[kind]
     return Failure(status_code, {"detail": [detail]}, message, kind, is_free=is_free)
 
 
 def locked(reason: str) -> dict[str, str]:
     """The body of the 403 that a locked account gets at submit and at upload."""
-    detail = f"User is locked. Reason: {reason or 'Exhausted balance. Top up your balance at fal.ai/dashboard/billing.'}"
+    words = reason or "Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+    detail = f"User is locked. Reason: {words}"
     return {"detail": detail, "message": detail}

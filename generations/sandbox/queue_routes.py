@@ -314,17 +314,7 @@ def _result(desk: Desk, job: Row) -> web.Response:
         headers["X-Fal-Error-Type"] = job["error_type"]
     if job["error_type"] == "request_timeout":
         headers["X-Fal-Request-Timeout-Type"] = "user"
-    return answer(
-        _with_size(desk, job, body), status=job["status_code"], request_id=job["request_id"], headers=headers
-    )
-
-
-def _with_size(desk: Desk, job: Row, body: Any) -> Any:
-    """Add the clip's size where it is known: fal's File often, but not always, carries it."""
-    size = desk.studio.clip_bytes(job) if job["status_code"] == 200 else None
-    if size and isinstance(body.get("video"), dict):
-        body["video"]["file_size"] = size
-    return body
+    return answer(body, status=job["status_code"], request_id=job["request_id"], headers=headers)
 
 
 def _cancel(desk: Desk, job: Row) -> web.Response:

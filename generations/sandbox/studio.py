@@ -58,7 +58,10 @@ class Studio:
             return "", failure(422, "file_download_error", loc=["body", "image_url"])
         loop = asyncio.get_running_loop()
         kind = await loop.run_in_executor(self._pool, _picture_problem, path, min_side_px)
-        return str(path), failure(422, kind, loc=["body", "image_url"]) if kind else None
+        if not kind:
+            return str(path), None
+        context = {"min_width": min_side_px, "min_height": min_side_px} if kind == "image_too_small" else None
+        return str(path), failure(422, kind, loc=["body", "image_url"], context=context)
 
     def begin(self, request_id: str) -> None:
         """Draw a running job's clip ahead of time, unless others are waiting already."""
