@@ -24,6 +24,8 @@ MARK = "CLIPLEDGER_STACK"
 PYTHON = sys.executable
 WEB_KILL_SECONDS = 3
 LEFTOVER_SECONDS = 3
+# On a developer's machine or in a container root is often all there is, and saying so fills a screen.
+NO_ROOT_WARNING = "ignore:You're running the worker with superuser privileges"
 
 
 def run(*, host: str, port: int, directory: Path = environment.RUN_DIRECTORY) -> int:
@@ -157,8 +159,9 @@ def _manage(*arguments: str, env: Mapping[str, str]) -> str:
 
 def _jobs(env: Mapping[str, str], *, directory: Path, host: str, port: int) -> list[Job]:
     schedule = directory / "beat-schedule"
-    schedule.unlink(missing_ok=True)
-    celery = [PYTHON, "-m", "celery", "-A", "config"]
+    for stale in directory.glob("beat-schedule*"):
+        stale.unlink()
+    celery = [PYTHON, "-W", NO_ROOT_WARNING, "-m", "celery", "-A", "config", "--quiet"]
     jobs = [
         Job(name="web", argv=_web(host, port), death_signal=signal.SIGTERM),
         Job(name="worker", argv=[*celery, "worker", *_WORKER]),

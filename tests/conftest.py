@@ -1,0 +1,33 @@
+"""What all tests share: where Chromium is, and what happens to the browser tests where there is none."""
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+NO_CHROMIUM = "there is no Chromium on PATH; to run the browser tests: sudo apt-get install chromium"
+
+
+def chromium() -> str:
+    """The path of the browser, empty where there is none. CHROMIUM names another than those on PATH."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, filter(None, names)) if path), "")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests share one worker, since a browser is worth two; without Chromium they are skipped, aloud."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            if not chromium():
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The system's Chromium instead of a download; root runs it without a sandbox, which it would refuse."""
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    args = [*quiet, "--no-sandbox"] if os.geteuid() == 0 else quiet
+    return {**browser_type_launch_args, "executable_path": chromium(), "args": args}
