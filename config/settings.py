@@ -103,6 +103,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else {}
 )
 
+# Pages run on this many threads of each web process; live streams need none of them.
+WEB_THREADS = env.int("WEB_THREADS", default=12)
+
 # --- Applications -----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -134,6 +137,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.middleware.htmx",
+    "config.middleware.workspace",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -168,22 +172,29 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 ACCOUNT_ADAPTER = "accounts.adapters.InvitedOnlyAdapter"
+ACCOUNT_FORMS = {"login": "accounts.forms.SignInForm", "reset_password": "accounts.forms.PasswordResetForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # a reset asked for a stranger's address mails nobody
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "reset_password": "10/m/ip,3/m/key"}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "generations:studio"
 INVITATION_DAYS = 7
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 10  # a mail server that is down costs a request seconds, not minutes
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Clipledger <clipledger@localhost>")
 
 # --- Security ---------------------------------------------------------------------------------------------------
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+# Failed sign-ins are counted per address: behind a proxy that is the one the proxy saw, not the proxy's own.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.bool("BEHIND_PROXY", default=False) else 0
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
 SECURE_REFERRER_POLICY = "same-origin"
@@ -211,6 +222,8 @@ if MEDIA_S3_BUCKET:
             "querystring_expire": MEDIA_LINK_SECONDS,
             "file_overwrite": True,
             "signature_version": "s3v4",
+            # One part of 8 MiB at a time: with threads, ten are held in memory.
+            "use_threads": False,
         },
     }
     _media_origins = [AWS_S3_ENDPOINT_URL or "https://*.amazonaws.com"]

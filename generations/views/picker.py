@@ -1,0 +1,108 @@
+"""The engines to choose from, with what each costs at least under the price now in force."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby, product
+
+from django.conf import settings
+from django.utils import timezone
+
+from generations import catalogue
+from generations.catalogue import Engine, Input
+from generations.models import PriceVersion
+
+DEFAULT = "fal-ai/minimax/hailuo-2.3/pro/image-to-video"
+KINDS = (("image-to-video", "From a picture"), ("text-to-video", "From words"))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One card of the picker."""
+
+    engine: Engine
+    from_credits: int | None
+    facts: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A family of engines of one kind."""
+
+    kind: str
+    title: str
+    choices: list[Choice]
+
+
+def default_engine() -> Engine:
+    return catalogue.get(DEFAULT)
+
+
+def orderable(endpoint_id: str) -> Engine | None:
+    return next((engine for engine in catalogue.orderable() if engine.endpoint_id == endpoint_id), None)
+
+
+def choice(engine: Engine, rules: dict[str, PriceVersion] | None = None) -> Choice:
+    return Choice(engine, _from_credits(engine, (rules or versions()).get(engine.endpoint_id)), facts(engine))
+
+
+def groups() -> list[Group]:
+    rules = versions()
+    found = []
+    for kind, _ in KINDS:
+        engines = [engine for engine in catalogue.orderable() if engine.kind == kind]
+        for family, members in groupby(engines, key=lambda engine: engine.family):
+            found.append(Group(kind, family, [choice(engine, rules) for engine in members]))
+    return found
+
+
+def versions() -> dict[str, PriceVersion]:
+    """The price versions in force, by engine, in one query; those nobody has asked for yet come from the catalogue."""
+    rows = PriceVersion.objects.filter(valid_from__lte=timezone.now())
+    newest = rows.order_by("engine", "-valid_from", "-pk").distinct("engine")
+    return {version.engine: version for version in newest}
+
+
+def facts(engine: Engine) -> str:
+    """ "6 or 10 s · 1080p · about 1:45"."""
+    limits = engine.limits
+    seconds = f"{' or '.join(map(str, limits.durations_seconds))} s" if limits.durations_seconds else ""
+    sizes = limits.resolutions[-1] if limits.resolutions else ""
+    upto = "up to " if len(limits.resolutions) > 1 else ""
+    typical = engine.timing.typical_seconds
+    about = f"about {sum(typical) // 120}:{sum(typical) // 2 % 60:02}" if typical else ""
+    sound = "with sound" if limits.audio.startswith("optional") else ""
+    return " · ".join(filter(None, (seconds, f"{upto}{sizes}", sound, about)))
+
+
+def _from_credits(engine: Engine, version: PriceVersion | None) -> int | None:
+    rule = version.rule if version else engine.price.rule
+    return _cheapest(engine, json.dumps(rule, sort_keys=True)) if rule else None
+
+
+@lru_cache(maxsize=512)
+def _cheapest(engine: Engine, rule_json: str) -> int | None:
+    """The least credits over all choices the price depends on."""
+    rule = json.loads(rule_json)
+    names = catalogue.rule_params(rule)
+    fields = [field for field in engine.offered_inputs if field.name in names]
+    prices = []
+    for values in product(*(list(_values(field)) for field in fields)):
+        typed = dict(zip((field.name for field in fields), values, strict=True))
+        try:
+            params = catalogue.quote_params(engine, catalogue.clean(engine, typed, is_partial=True))
+            prices.append(catalogue.quote_credits(rule, params, credits_per_usd=settings.CREDITS_PER_USD))
+        except catalogue.CatalogueError:
+            continue
+    return min(prices, default=None)
+
+
+def _values(field: Input) -> Iterator[object]:
+    if field.enum:
+        return iter(field.enum)
+    if field.type == "boolean":
+        return iter((False, True))
+    return iter([field.min if field.min is not None else field.default])
