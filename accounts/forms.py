@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.forms import LoginForm, ResetPasswordForm
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
@@ -11,22 +12,62 @@ from accounts.models import User
 from accounts.models.money import Period
 from accounts.models.people import Role
 
+MOST_CREDITS = 10**12
+
+
+def _numeric() -> forms.NumberInput:
+    return forms.NumberInput({"inputmode": "numeric", "autocomplete": "off"})
+
+
+class SignInForm(LoginForm):
+    """allauth's form in this house's words; the page itself has the link for a forgotten password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        login, password = self.fields["login"], self.fields["password"]
+        login.label = "E-mail address"
+        login.widget.attrs.update(autocomplete="username", autofocus=True)
+        password.help_text = ""
+        for field in (login, password):
+            field.widget.attrs.pop("placeholder", None)
+
+
+class PasswordResetForm(ResetPasswordForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = "E-mail address"
+        self.fields["email"].widget.attrs.pop("placeholder", None)
+
 
 class BudgetForm(forms.Form):
-    limit_credits = forms.IntegerField(label="Budget in credits", min_value=0, max_value=10**12)
+    limit_credits = forms.IntegerField(
+        label="Budget in credits", min_value=0, max_value=MOST_CREDITS, widget=_numeric()
+    )
     period = forms.ChoiceField(label="Per", choices=Period.choices, initial=Period.MONTH)
+    reason = forms.CharField(
+        label="Reason", max_length=300, help_text="Kept in the wallet's book beside your name."
+    )
+
+
+class BudgetRemovalForm(forms.Form):
+    period = forms.ChoiceField(choices=Period.choices, widget=forms.HiddenInput)
     reason = forms.CharField(label="Reason", max_length=300)
 
 
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(label="Role", choices=Role.choices)
+
+
 class InvitationForm(forms.Form):
-    email = forms.EmailField(label="E-mail address")
+    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput({"autocomplete": "off"}))
     role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.MEMBER)
     budget_credits = forms.IntegerField(
         label="Budget in credits",
         required=False,
         min_value=0,
-        max_value=10**12,
-        help_text="Leave empty for no limit but the wallet itself.",
+        max_value=MOST_CREDITS,
+        widget=_numeric(),
+        help_text="Empty: no limit but the wallet itself.",
     )
     budget_period = forms.ChoiceField(label="Per", choices=Period.choices, initial=Period.MONTH)
 
@@ -34,7 +75,9 @@ class InvitationForm(forms.Form):
 class AcceptForm(forms.Form):
     """Name and password of a person who joins by an invitation."""
 
-    name = forms.CharField(label="Your name", max_length=120, widget=forms.TextInput({"autocomplete": "name"}))
+    name = forms.CharField(
+        label="Your name", max_length=120, widget=forms.TextInput({"autocomplete": "name"})
+    )
     password = forms.CharField(
         label="Choose a password",
         strip=False,
@@ -46,7 +89,11 @@ class AcceptForm(forms.Form):
         self.email = email
         super().__init__(*args, **kwargs)
 
+    def clean_name(self) -> str:
+        """One line: the name goes into subjects of mails."""
+        return " ".join(self.cleaned_data["name"].split())
+
     def clean_password(self) -> str:
         password: str = self.cleaned_data["password"]
-        validate_password(password, User(email=self.email, name=self.data.get("name", "")))
+        validate_password(password, User(email=self.email, name=self.cleaned_data.get("name", "")))
         return password

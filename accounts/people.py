@@ -11,7 +11,7 @@ import secrets
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -28,7 +28,9 @@ class InvitationNotOpen(PeopleError):
     """Used, revoked, expired or never existed: the four look the same from outside."""
 
     def __init__(self) -> None:
-        super().__init__("This invitation has been used, withdrawn or has expired. Ask your team admin for a new one.")
+        super().__init__(
+            "This invitation has been used, withdrawn or has expired. Ask your team admin for a new one."
+        )
 
 
 class AlreadyMember(PeopleError):
@@ -56,11 +58,12 @@ def invite(
     Raises AlreadyMember.
     """
     email = email.strip().lower()
-    if Membership.objects.filter(team=team, user__email__iexact=email, is_active=True).exists():
-        raise AlreadyMember(f"{email} is a member of {team} already.")
-    now = timezone.now()
     token = secrets.token_urlsafe(32)
     with transaction.atomic():
+        _lock(team.pk)
+        if Membership.objects.filter(team=team, user__email__iexact=email, is_active=True).exists():
+            raise AlreadyMember(f"{email} is a member of {team} already.")
+        now = timezone.now()
         _open_for(team).filter(email__iexact=email).update(revoked_at=now)
         invitation = Invitation.objects.create(
             team=team,
@@ -70,6 +73,7 @@ def invite(
             budget_period=budget_period if budget_credits is not None else "",
             token_sha256=_digest(token),
             invited_by=invited_by,
+            created_at=now,
             expires_at=now + timedelta(days=settings.INVITATION_DAYS),
         )
     return invitation, token
@@ -77,7 +81,9 @@ def invite(
 
 def find_invitation(token: str) -> Invitation:
     """The open invitation of a link. Raises InvitationNotOpen."""
-    found = Invitation.objects.select_related("team", "invited_by").filter(token_sha256=_digest(token)).first()
+    found = (
+        Invitation.objects.select_related("team", "invited_by").filter(token_sha256=_digest(token)).first()
+    )
     if found is None or not found.is_open:
         raise InvitationNotOpen
     return found
@@ -87,36 +93,40 @@ def open_invitations(team: Team) -> list[Invitation]:
     return list(_open_for(team).order_by("-created_at"))
 
 
+def has_login(invitation: Invitation) -> bool:
+    """Whether the invited address signs in here already; only whoever holds the link is told."""
+    return User.objects.filter(email__iexact=invitation.email).exists()
+
+
 @transaction.atomic
 def accept(token: str, *, user: User | None = None, name: str = "", password: str = "") -> Membership:
     """Join the team of a link: as `user` when signed in, else as a new user with `name` and `password`.
 
-    Two acceptances at once: the row lock lets one through. Raises InvitationNotOpen, or PeopleError when the address
-    has a login already (sign in first) or the signed-in person is not the one who was invited.
+    Two acceptances at once: the row lock lets one through. Raises InvitationNotOpen, AlreadyMember, or PeopleError
+    when the address has a login already (sign in first) or the signed-in person is not the one who was invited.
     """
-    invitation = Invitation.objects.select_for_update().filter(token_sha256=_digest(token)).first()
-    if invitation is None or not invitation.is_open:
+    locked = Invitation.objects.select_for_update().filter(token_sha256=_digest(token)).first()
+    if locked is None or not locked.is_open:
         raise InvitationNotOpen
-    member = user or _new_user(invitation, name=name, password=password)
-    if member.email.lower() != invitation.email.lower():
-        raise PeopleError(f"This invitation is for {invitation.email}; you are signed in as {member.email}.")
-    membership, _ = Membership.objects.update_or_create(
-        team=invitation.team, user=member, defaults={"role": invitation.role, "is_active": True}
-    )
-    _give_budget(invitation, member)
-    invitation.accepted_at, invitation.accepted_by = timezone.now(), member
-    invitation.save(update_fields=["accepted_at", "accepted_by"])
+    member = user or _new_user(locked, name=name, password=password)
+    if member.email.lower() != locked.email.lower():
+        raise PeopleError(f"This invitation is for {locked.email}; you are signed in as {member.email}.")
+    membership = _join(locked, member)
+    _give_budget(locked, member)
+    locked.accepted_at, locked.accepted_by = timezone.now(), member
+    locked.save(update_fields=["accepted_at", "accepted_by"])
     return membership
 
 
 def revoke(invitation: Invitation) -> None:
-    """Withdraw an invitation; a used one stays as it is."""
+    """Withdraw an invitation; one that is used, withdrawn or expired stays as it is."""
     _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=timezone.now())
 
 
 @transaction.atomic
 def set_role(membership: Membership, *, role: str) -> None:
     """Raises LastAdmin when it would leave the team without an admin."""
+    _lock(membership.team_id)
     if role != Role.ADMIN:
         _keep_one_admin(membership)
     Membership.objects.filter(pk=membership.pk).update(role=role)
@@ -125,29 +135,52 @@ def set_role(membership: Membership, *, role: str) -> None:
 @transaction.atomic
 def remove(membership: Membership) -> None:
     """End a membership: holds in flight finish, nothing new can be asked for. Raises LastAdmin."""
+    _lock(membership.team_id)
     _keep_one_admin(membership)
     Membership.objects.filter(pk=membership.pk).update(is_active=False)
 
 
+def _lock(team_id: int) -> None:
+    """Changes of who belongs to a team take turns: two admins who demote each other at once cannot both win."""
+    Team.objects.select_for_update(no_key=True).get(pk=team_id)
+
+
 def _keep_one_admin(membership: Membership) -> None:
-    # Locking the team row makes two admins who demote each other at once take turns.
-    Team.objects.select_for_update().get(pk=membership.team_id)
-    others = Membership.objects.filter(team_id=membership.team_id, role=Role.ADMIN, is_active=True)
-    if membership.is_admin and not others.exclude(pk=membership.pk).exists():
+    # Asked of the database and not of `membership`, which may be older than the lock.
+    admins = Membership.objects.filter(team_id=membership.team_id, role=Role.ADMIN, is_active=True)
+    if list(admins.values_list("pk", flat=True)) == [membership.pk]:
         raise LastAdmin
 
 
 def _new_user(invitation: Invitation, *, name: str, password: str) -> User:
-    if User.objects.filter(email__iexact=invitation.email).exists():
-        raise PeopleError(f"{invitation.email} has a login already: sign in, then open the link again.")
-    return User.objects.create_user(invitation.email, password, name=name)
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(invitation.email, password, name=name)
+    except IntegrityError as error:
+        raise PeopleError(
+            f"{invitation.email} has a login already: sign in, then open the link again."
+        ) from error
+
+
+def _join(invitation: Invitation, member: User) -> Membership:
+    _lock(invitation.team_id)
+    membership, is_new = Membership.objects.get_or_create(
+        team=invitation.team, user=member, defaults={"role": invitation.role}
+    )
+    if is_new:
+        return membership
+    if membership.is_active:
+        raise AlreadyMember(f"{member.email} is a member of {invitation.team} already.")
+    membership.role, membership.is_active = invitation.role, True
+    membership.save(update_fields=["role", "is_active"])
+    return membership
 
 
 def _give_budget(invitation: Invitation, member: User) -> None:
     if invitation.budget_credits is None:
         return
     ledger.set_budget(
-        invitation.team.wallet,
+        ledger.open_wallet(invitation.team),
         user=member,
         limit_credits=invitation.budget_credits,
         period=invitation.budget_period,

@@ -1,6 +1,7 @@
-"""Addresses of people and money."""
+"""Addresses of people and money, and those of signing in."""
 
-from django.urls import path
+from allauth.account import views as allauth
+from django.urls import path, re_path
 
 from accounts import views
 
@@ -13,6 +14,30 @@ urlpatterns = [
     path("team/members/<int:pk>/role/", views.member_role, name="member_role"),
     path("team/members/<int:pk>/remove/", views.member_remove, name="member_remove"),
     path("team/members/<int:pk>/budget/", views.budget, name="budget"),
+    path("team/members/<int:pk>/budget/remove/", views.budget_remove, name="budget_remove"),
     path("team/switch/", views.switch_team, name="switch_team"),
     path("invitation/<str:token>/", views.invitation, name="invitation"),
+]
+
+# The pages of allauth that have a template here, under the names allauth asks for. Its own list is not included, so
+# that sign-up, e-mail management and re-authentication stay closed.
+entrance = [
+    path("login/", views.sign_in, name="account_login"),
+    path("logout/", allauth.logout, name="account_logout"),
+    path("signup/", views.signup_closed, name="account_signup"),
+    path("inactive/", allauth.account_inactive, name="account_inactive"),
+    path("password/change/", allauth.password_change, name="account_change_password"),
+    path("password/set/", allauth.password_set, name="account_set_password"),
+    path("password/reset/", allauth.password_reset, name="account_reset_password"),
+    path("password/reset/done/", allauth.password_reset_done, name="account_reset_password_done"),
+    re_path(
+        r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        allauth.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/reset/key/done/",
+        allauth.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
 ]

@@ -21,7 +21,7 @@ def current_membership(request: HttpRequest) -> Membership | None:
         return None
     if not hasattr(request, "_membership"):
         request._membership = _choose(request)  # type: ignore[attr-defined]
-    return request._membership  # type: ignore[attr-defined, no-any-return]
+    return request._membership  # type: ignore[attr-defined]
 
 
 def _choose(request: HttpRequest) -> Membership | None:

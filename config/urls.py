@@ -1,15 +1,20 @@
 """Every address of the application."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
+
+from accounts.urls import entrance
 
 admin.site.site_header = "Clipledger"
 admin.site.site_title = "Clipledger"
 admin.site.index_title = "Books and generations"
+# One door: the admin's own sign-in page would know nothing of the limits on failed attempts.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include(entrance)),
     path("", include("accounts.urls")),
     path("", include("generations.urls")),
 ]

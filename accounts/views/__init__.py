@@ -1,16 +1,29 @@
 """Pages of people and money."""
 
+from accounts.views.entrance import sign_in, signup_closed
 from accounts.views.invitations import invitation
-from accounts.views.team import budget, invite, member_remove, member_role, revoke_invitation, switch_team, team
+from accounts.views.team import (
+    budget,
+    budget_remove,
+    invite,
+    member_remove,
+    member_role,
+    revoke_invitation,
+    switch_team,
+    team,
+)
 from accounts.views.wallet import wallet
 
 __all__ = [
     "budget",
+    "budget_remove",
     "invitation",
     "invite",
     "member_remove",
     "member_role",
     "revoke_invitation",
+    "sign_in",
+    "signup_closed",
     "switch_team",
     "team",
     "wallet",

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import people
 from accounts.forms import AcceptForm
-from accounts.models import Invitation, User
+from accounts.models import Invitation, Membership, User
 from accounts.workspace import SESSION_KEY
 
 
@@ -33,35 +33,40 @@ def invitation(request: HttpRequest, token: str) -> HttpResponseBase:
 
 def _join_as(request: HttpRequest, found: Invitation, token: str, user: User) -> HttpResponse:
     if request.method != "POST":
-        return _page(request, found, form=None)
+        return _page(request, found)
     try:
         membership = people.accept(token, user=user)
     except people.PeopleError as error:
-        return _page(request, found, form=None, error=error, status=409)
-    return _welcome(request, membership.team_id, str(found.team))
+        return _page(request, found, error=error, status=409)
+    return _welcome(request, membership)
 
 
 def _join_anew(request: HttpRequest, found: Invitation, token: str) -> HttpResponse:
-    form = AcceptForm(request.POST or None, email=found.email)
-    if request.method != "POST" or not form.is_valid():
-        return _page(request, found, form=form, status=422 if form.errors else 200)
+    if people.has_login(found):
+        return _page(request, found, has_login=True, status=200 if request.method != "POST" else 409)
+    form = AcceptForm(request.POST if request.method == "POST" else None, email=found.email)
+    if not form.is_valid():
+        return _page(request, found, form=form, status=422 if form.is_bound else 200)
     try:
         data = form.cleaned_data
         membership = people.accept(token, name=data["name"], password=data["password"])
     except people.PeopleError as error:
         return _page(request, found, form=form, error=error, status=409)
     login(request, membership.user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return _welcome(request, membership.team_id, str(found.team))
+    return _welcome(request, membership)
 
 
-def _page(
-    request: HttpRequest, found: Invitation, *, form: Any, error: Exception | None = None, status: int = 200
-) -> HttpResponse:
-    context = {"invitation": found, "form": form, "error": error}
-    return render(request, "accounts/invitation.html", context, status=status)
+def _page(request: HttpRequest, found: Invitation, *, status: int = 200, **context: Any) -> HttpResponse:
+    is_theirs = isinstance(request.user, User) and request.user.email.lower() == found.email.lower()
+    return render(
+        request,
+        "accounts/invitation.html",
+        {"invitation": found, "is_theirs": is_theirs, **context},
+        status=status,
+    )
 
 
-def _welcome(request: HttpRequest, team_id: int, team: str) -> HttpResponse:
-    request.session[SESSION_KEY] = team_id
-    messages.success(request, f"Welcome to {team}.")
+def _welcome(request: HttpRequest, membership: Membership) -> HttpResponse:
+    request.session[SESSION_KEY] = membership.team_id
+    messages.success(request, f"Welcome to {membership.team}.")
     return redirect("generations:studio")

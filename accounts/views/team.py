@@ -13,20 +13,22 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import ledger, people
-from accounts.forms import BudgetForm, InvitationForm
+from accounts.forms import BudgetForm, BudgetRemovalForm, InvitationForm, RoleForm
 from accounts.models import Invitation, Membership
+from accounts.models.money import Period
 from accounts.models.people import Role
 from accounts.permissions import member_required, team_admin_required
-from accounts.workspace import SESSION_KEY
+from accounts.workspace import SESSION_KEY, memberships
 
 
 @dataclass(frozen=True)
 class MemberRow:
     membership: Membership
-    budgets: list[Any]
+    budgets: list[ledger.BudgetStatus]
 
 
 @require_safe
@@ -36,8 +38,10 @@ def team(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
+@never_cache
 @team_admin_required
 def invite(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
+    """Show the link in the answer itself: kept for a redirect, the token would lie in a session, readable."""
     form = InvitationForm(request.POST)
     if not form.is_valid():
         return _page(request, membership, form, status=422)
@@ -56,7 +60,9 @@ def invite(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
         return _page(request, membership, form, status=422)
     link = request.build_absolute_uri(reverse("accounts:invitation", args=[token]))
     is_mailed = _mail(invitation, link)
-    return _page(request, membership, InvitationForm(), new_link=link, invited=invitation, is_mailed=is_mailed)
+    return _page(
+        request, membership, InvitationForm(), new_link=link, invited=invitation, is_mailed=is_mailed
+    )
 
 
 @require_POST
@@ -71,12 +77,14 @@ def revoke_invitation(request: HttpRequest, pk: int, *, membership: Membership) 
 @team_admin_required
 def member_role(request: HttpRequest, pk: int, *, membership: Membership) -> HttpResponseBase:
     other = _member(pk, membership)
-    role = request.POST.get("role", "")
-    if role not in Role.values:
-        return HttpResponse(f"role must be one of {', '.join(Role.values)}.", status=422, content_type="text/plain")
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, f"{other.user} keeps the role: choose one of the list.")
+        return redirect("accounts:team")
+    role = Role(form.cleaned_data["role"])
     try:
         people.set_role(other, role=role)
-        messages.success(request, f"{other.user} is now {Role(role).label.lower()}.")
+        messages.success(request, f"{other.user} is now {role.label.lower()}.")
     except people.PeopleError as error:
         messages.error(request, str(error))
     return redirect("accounts:team")
@@ -99,49 +107,79 @@ def member_remove(request: HttpRequest, pk: int, *, membership: Membership) -> H
 def budget(request: HttpRequest, pk: int, *, membership: Membership) -> HttpResponseBase:
     """Set what one member may take in a period, with what is already spent shown before it is saved."""
     other = _member(pk, membership)
-    book = membership.team.wallet
-    form = BudgetForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        ledger.set_budget(
-            book,
-            user=other.user,
-            limit_credits=data["limit_credits"],
-            period=data["period"],
-            actor=membership.user,
-            reason=data["reason"],
-        )
-        messages.success(request, f"{other.user} may now take {data['limit_credits']:,} credits per {data['period']}.")
-        return redirect("accounts:team")
-    context = {
-        "form": form,
-        "other": other,
-        "budgets": ledger.budget_status(book, other.user, now=timezone.now()),
-    }
-    return render(request, "accounts/budget.html", context, status=422 if form.errors else 200)
+    form = BudgetForm(request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        return _budget_page(request, other, form)
+    data = form.cleaned_data
+    ledger.set_budget(
+        ledger.open_wallet(membership.team),
+        user=other.user,
+        limit_credits=data["limit_credits"],
+        period=data["period"],
+        actor=membership.user,
+        reason=data["reason"],
+    )
+    messages.success(request, f"{other.user} may now take {_limit_words(**data)}.")
+    return redirect("accounts:team")
+
+
+@require_POST
+@team_admin_required
+def budget_remove(request: HttpRequest, pk: int, *, membership: Membership) -> HttpResponseBase:
+    other = _member(pk, membership)
+    form = BudgetRemovalForm(request.POST)
+    if not form.is_valid():
+        return _budget_page(request, other, BudgetForm(), removal=form)
+    ledger.remove_budget(
+        ledger.open_wallet(membership.team),
+        user=other.user,
+        period=form.cleaned_data["period"],
+        actor=membership.user,
+        reason=form.cleaned_data["reason"],
+    )
+    messages.success(request, f"The budget of {other.user} is removed.")
+    return redirect("accounts:budget", pk=pk)
 
 
 @require_POST
 @member_required
 def switch_team(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
-    wanted = request.POST.get("team", "")
-    mine = Membership.objects.filter(user=membership.user, is_active=True)
-    if not wanted.isdigit() or not mine.filter(team_id=int(wanted[:18])).exists():
+    mine = {str(m.team_id): m.team_id for m in memberships(membership.user)}
+    wanted = mine.get(request.POST.get("team", ""))
+    if wanted is None:
         raise Http404
-    request.session[SESSION_KEY] = int(wanted)
+    request.session[SESSION_KEY] = wanted
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 
+def _limit_words(*, limit_credits: int, period: str, **_: Any) -> str:
+    unit = "credit" if limit_credits == 1 else "credits"
+    return f"{limit_credits:,} {unit} " + ("in all" if period == Period.NEVER else f"per {period}")
+
+
+def _budget_page(
+    request: HttpRequest, other: Membership, form: BudgetForm, *, removal: BudgetRemovalForm | None = None
+) -> HttpResponse:
+    budgets = ledger.budget_status(ledger.open_wallet(other.team), other.user, now=timezone.now())
+    context = {"form": form, "removal": removal, "other": other, "budgets": budgets}
+    is_wrong = form.is_bound or removal is not None
+    return render(request, "accounts/budget.html", context, status=422 if is_wrong else 200)
+
+
 def _member(pk: int, admin: Membership) -> Membership:
-    return get_object_or_404(Membership.objects.select_related("user", "team"), pk=pk, team=admin.team, is_active=True)
+    return get_object_or_404(
+        Membership.objects.select_related("user", "team"), pk=pk, team=admin.team, is_active=True
+    )
 
 
 def _page(
     request: HttpRequest, membership: Membership, form: InvitationForm, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     now = timezone.now()
-    rows = Membership.objects.filter(team=membership.team, is_active=True).select_related("user").order_by("pk")
-    book = membership.team.wallet
+    rows = (
+        Membership.objects.filter(team=membership.team, is_active=True).select_related("user").order_by("pk")
+    )
+    book = ledger.open_wallet(membership.team)
     context = {
         "form": form,
         "rows": [MemberRow(row, ledger.budget_status(book, row.user, now=now)) for row in rows],
@@ -156,7 +194,7 @@ def _page(
 def _mail(invitation: Invitation, link: str) -> bool:
     """Whether the mail left; the link is shown to the admin in any case."""
     body = render_to_string("accounts/invitation_mail.txt", {"invitation": invitation, "link": link})
-    subject = f"{invitation.invited_by} invites you to {invitation.team} on Clipledger"
+    subject = " ".join(f"{invitation.invited_by} invites you to {invitation.team} on Clipledger".split())
     try:
         return bool(send_mail(subject, body, None, [invitation.email]))
     except OSError:
