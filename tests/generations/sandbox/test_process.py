@@ -13,15 +13,14 @@ import httpx
 import pytest
 
 from tests.generations.sandbox.conftest import Caller, Receiver, caller_for
-from tests.sandbox_server import READY, ROOT, running_sandbox, start_sandbox
+from tests.sandbox_server import READY, ROOT, running_sandbox
 
 JOBS = 1000
 JOB_SECONDS = 2.0
 
 
 def test_jobs_outlive_a_kill(tmp_path: Path, receiver: Receiver) -> None:
-    first = start_sandbox(tmp_path, job_seconds=1.0)
-    with caller_for(first).http as http:
+    with running_sandbox(tmp_path, job_seconds=1.0) as first, caller_for(first).http as http:
         caller = Caller(first, http)
         done = caller.accepted("[[sandbox: seconds=0]] A fox that was quick")
         caller.completed(done)
@@ -31,11 +30,9 @@ def test_jobs_outlive_a_kill(tmp_path: Path, receiver: Receiver) -> None:
             time.sleep(0.01)
         queued = caller.accepted("[[sandbox: stuck=queue]]")
         jwks = http.get(first.jwks_url).json()
-        port = first.base_url.rpartition(":")[2]
-        first.process.send_signal(signal.SIGKILL)
-        first.stop()
-        second = start_sandbox(tmp_path, job_seconds=1.0, port=port)
-        try:
+        first.process.kill()
+        first.process.wait()
+        with running_sandbox(tmp_path, job_seconds=1.0, port=first.base_url.rpartition(":")[2]):
             assert caller.result(done).json() == result
             assert http.get(result["video"]["url"]).status_code == 200
             caller.completed(running)
@@ -43,14 +40,15 @@ def test_jobs_outlive_a_kill(tmp_path: Path, receiver: Receiver) -> None:
             assert caller.status(queued).json()["status"] == "IN_QUEUE"
             assert http.get(first.jwks_url).json() == jwks
             receiver.wait(1)
-        finally:
-            second.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_in_the_middle_of_work(tmp_path: Path, number: signal.Signals) -> None:
-    sandbox = start_sandbox(tmp_path, job_seconds=0.1, fast_clips=False)
-    with caller_for(sandbox).http as http, ThreadPoolExecutor(1) as pool:
+    with (
+        running_sandbox(tmp_path, job_seconds=0.1, fast_clips=False) as sandbox,
+        caller_for(sandbox).http as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
         caller = Caller(sandbox, http)
         caller.outcome("A fox")
         job = caller.accepted("[[sandbox: stuck]]")
@@ -59,7 +57,6 @@ def test_it_ends_cleanly_in_the_middle_of_work(tmp_path: Path, number: signal.Si
         sandbox.process.send_signal(number)
         assert sandbox.process.wait(5) == 0
         stream.exception(5)
-    sandbox.stop()
 
 
 def test_the_command_announces_its_address_and_needs_no_database(tmp_path: Path) -> None:

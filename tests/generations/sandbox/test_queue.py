@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.sandbox_server import RunningSandbox, running_sandbox
 
 def test_a_job_is_queued_runs_and_completes(caller: Caller) -> None:
     job = caller.accepted("A fox [[sandbox: seconds=0.6]]")
-    seen = []
+    seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["status"] != "COMPLETED":
         reply = caller.status(job)
         seen.append(reply.json())
