@@ -28,7 +28,7 @@ run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
 
 test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(STAMP) ## the benchmarks; writes bench/latest.json
 	@$(BIN)/python -m config.stack exec --durable -- $(BIN)/python -m bench

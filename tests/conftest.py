@@ -17,7 +17,12 @@ def chromium() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests share one worker, since a browser is worth two; without Chromium they are skipped, aloud."""
+    """Browser tests share one worker and come last there; without Chromium they are skipped, aloud.
+
+    Last, because the synchronous Playwright leaves an event loop running in the thread, and every test after it that
+    brings a loop of its own, or asks the database anything, would be refused.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
