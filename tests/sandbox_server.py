@@ -80,8 +80,9 @@ class RunningSandbox:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def start_sandbox(data_dir: Path, **options: Any) -> RunningSandbox:
@@ -98,14 +99,13 @@ def start_sandbox(data_dir: Path, **options: Any) -> RunningSandbox:
         "data_dir": data_dir,
         **options,
     }
-    command = [sys.executable, "-m", "generations.sandbox", *_arguments(options)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "generations.sandbox", "--end-with-stdin", *_arguments(options)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line.startswith(READY):
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()
         raise RuntimeError(f"the sandbox did not start: {line!r}")
     return RunningSandbox(process, line.removeprefix(READY).strip(), data_dir, options.get("tls_cert"))
 

@@ -40,6 +40,7 @@ class Options:
     webhook_retry_seconds: float = 2.0
     webhook_attempts: int = 10
     locked: str = ""
+    end_with_stdin: bool = False
 
     def adjust(self, changes: dict[str, Any]) -> None:
         """Apply settings that may change at run time; raises `ValueError` naming the one that may not."""
@@ -88,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.webhook_retry_seconds,
         help="first retry; doubles",
     )
+    add("--end-with-stdin", action="store_true", help="end when standard input closes: no parent, no sandbox")
     add("--webhook-attempts", type=int, default=default.webhook_attempts)
 
 

@@ -7,8 +7,10 @@ what the JavaScript client sends to a `proxyUrl`.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -130,7 +132,7 @@ async def _serve(options: Options, announce: Callable[[str], object]) -> None:
         site = web.TCPSite(runner, options.host, options.port, ssl_context=_tls(options), backlog=2048)
         await site.start()
         announce(f"fal sandbox ready at {options.scheme}://{options.host}:{_port(runner)}")
-        await _until_told()
+        await _until_told(end_with_stdin=options.end_with_stdin)
     finally:
         app[DESK].closing.set()
         await runner.cleanup()
@@ -148,8 +150,16 @@ def _tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-async def _until_told() -> None:
+async def _until_told(*, end_with_stdin: bool) -> None:
     told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
+    if end_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _read_on, told)
     await told.wait()
+
+
+def _read_on(told: asyncio.Event) -> None:
+    """Swallow what comes in; the end of it is the word to end."""
+    if not os.read(sys.stdin.fileno(), 1024):
+        told.set()

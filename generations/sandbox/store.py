@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ CREATE TABLE IF NOT EXISTS files (
     is_ready INTEGER NOT NULL
 );
 """
+VERSION = 1  # raise it with every change of the tables
 COUNTERS = ("post", "status", "stream", "result", "cancel", "download")
 
 Row = dict[str, Any]
@@ -103,12 +105,13 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside_if_older(path)
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         self._db.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;"
         )
-        self._db.executescript(SCHEMA)
+        self._db.executescript(f"{SCHEMA}; PRAGMA user_version = {VERSION};")
 
     def close(self) -> None:
         self._db.close()
@@ -207,6 +210,17 @@ class Store:
         if not counters_only:
             for table in ("jobs", "inputs", "bills", "webhooks", "files"):
                 self.execute(f"DELETE FROM {table}")
+
+
+def _set_aside_if_older(path: Path) -> None:
+    """Begin afresh where the file was written by another version: simulated jobs are not worth migrating."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        for each in path.parent.glob(f"{path.name}*"):
+            each.rename(each.with_name(f"{each.name}.version{version}"))
 
 
 def loads(text: str | None) -> Any:

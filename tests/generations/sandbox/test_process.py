@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -57,6 +59,23 @@ def test_it_ends_cleanly_in_the_middle_of_work(tmp_path: Path, number: signal.Si
         sandbox.process.send_signal(number)
         assert sandbox.process.wait(5) == 0
         stream.exception(5)
+
+
+def test_it_ends_with_its_parent_when_told_to(tmp_path: Path) -> None:
+    with running_sandbox(tmp_path) as sandbox:
+        assert sandbox.process.stdin is not None
+        sandbox.process.stdin.close()
+        assert sandbox.process.wait(5) == 0
+
+
+def test_a_book_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    book = tmp_path / "sandbox" / "sandbox.sqlite3"
+    book.parent.mkdir()
+    with closing(sqlite3.connect(book)) as db:
+        db.executescript("CREATE TABLE jobs (old TEXT); PRAGMA user_version = 99;")
+    with running_sandbox(tmp_path) as sandbox, caller_for(sandbox).http as http:
+        assert Caller(sandbox, http).outcome("A fox").status_code == 200
+    assert book.with_name("sandbox.sqlite3.version99").exists()
 
 
 def test_the_command_announces_its_address_and_needs_no_database(tmp_path: Path) -> None:
