@@ -5,6 +5,8 @@ and a thread held by every open stream would be the end of both.
 """
 
 import os
+from collections.abc import MutableMapping
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -26,7 +28,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["type"] == "http" and scope["path"] == LIVE_PATH:
         await live(scope, receive, send)
     elif scope["type"] == "http":
-        await on_threads(scope, receive, send)  # type: ignore[arg-type]
+        await on_threads(scope, _as_coroutine(receive), send)  # type: ignore[arg-type]
+
+
+def _as_coroutine(receive: Receive) -> Receive:
+    """a2wsgi hands `receive()` to another thread, which takes coroutines only; granian's answers with a future."""
+
+    async def received() -> MutableMapping[str, Any]:
+        return await receive()
+
+    return received
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

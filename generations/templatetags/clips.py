@@ -141,3 +141,10 @@ def input_label(generation: Generation, name: str) -> str:
     entry = generation.catalogue_entry
     field = entry.input(name) if entry else None
     return field.label if field else name
+
+
+@register.filter
+def engine_label(generation: Generation) -> str:
+    """ "Hailuo 2.3 Pro": short enough for a card."""
+    entry = generation.catalogue_entry
+    return entry.label if entry else generation.engine

@@ -41,6 +41,11 @@ class PictureRow:
         return len(self.pictures) < (1 if self.input.widget == "picture" else MOST_PICTURES)
 
     @property
+    def is_extra(self) -> bool:
+        """Nobody needs it, so it does not take the room of what everybody needs."""
+        return not (self.input.required or self.pictures or self.errors)
+
+    @property
     def limits(self) -> str:
         """The limits in one line, before anybody runs into them."""
         limits = self.engine.limits.picture

@@ -27,6 +27,10 @@ class Choice:
     from_credits: int | None
     facts: str
 
+    @property
+    def kind(self) -> str:
+        return dict(KINDS).get(self.engine.kind, self.engine.kind)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -75,7 +79,8 @@ def facts(engine: Engine) -> str:
     typical = engine.timing.typical_seconds
     about = f"about {sum(typical) // 120}:{sum(typical) // 2 % 60:02}" if typical else ""
     sound = "with sound" if limits.audio.startswith("optional") else ""
-    return " · ".join(filter(None, (seconds, f"{upto}{sizes}", sound, about)))
+    parts = filter(None, (seconds, f"{upto}{sizes}", sound, about))
+    return " · ".join(part.replace(" ", "\xa0") for part in parts)
 
 
 def _from_credits(engine: Engine, version: PriceVersion | None) -> int | None:

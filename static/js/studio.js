@@ -8,7 +8,8 @@ const MOST_BYTES = 30_000_000;
 function room(from) {
   const zone = from?.closest?.("[data-picture]");
   if (zone?.hasAttribute("data-room")) return zone;
-  return document.querySelector("[data-picture][data-room]") ?? document.querySelector("[data-picture]");
+  const zones = [...document.querySelectorAll("[data-picture]")];
+  return zones.find((it) => it.hasAttribute("data-room")) ?? zones[0];
 }
 
 function say(zone, text, isBad = false) {
