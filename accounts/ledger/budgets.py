@@ -149,7 +149,9 @@ def _link(hold_id: uuid.UUID, windows: list[int]) -> None:
 def budget_status(wallet: Wallet, user: User, *, now: datetime | None = None) -> list[BudgetStatus]:
     """Every active budget of a member with what is spent, held and left in its running window, shortest first."""
     now = now or timezone.now()
-    budgets = {budget.pk: budget for budget in Budget.objects.filter(wallet=wallet, user=user, is_active=True)}
+    budgets = {
+        budget.pk: budget for budget in Budget.objects.filter(wallet=wallet, user=user, is_active=True)
+    }
     found = [item for item in _current(wallet.pk, user.pk, now=now) if item.budget_id in budgets]
     found.sort(key=lambda item: Period.values.index(item.period))
     return [_status(budgets[item.budget_id], item, now=now) for item in found]

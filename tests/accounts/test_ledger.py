@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import ledger, ledger_check
+from accounts import ledger
 from accounts.errors import (
     BudgetExceeded,
     HoldAlreadyResolved,
@@ -19,6 +19,7 @@ from accounts.errors import (
     ReasonRequired,
     WalletNotActive,
 )
+from accounts.ledger import check
 from accounts.models import Entry, Hold, Wallet
 from tests.factories import TeamFactory, UserFactory, fill
 
@@ -114,7 +115,7 @@ def test_a_correction_downwards_stops_at_what_is_available(wallet: Wallet, hold:
         ledger.adjust(wallet, amount=-61, actor=ana, reason="Charge-back", idempotency_key="a")
     ledger.adjust(wallet, amount=-60, actor=ana, reason="Charge-back", idempotency_key="a")
     assert ledger.balance(wallet).adjusted_out == 60
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_only_what_was_captured_can_be_refunded(hold: Hold, ana: Any) -> None:
@@ -150,7 +151,7 @@ def test_a_frozen_wallet_refuses_new_holds_and_lets_old_ones_end(
     ledger.capture(hold, reason="Stored")
     ledger.unfreeze(wallet, actor=ana, reason="New card")
     ledger.hold(wallet, amount=1, user=ana, reference="generation:2", reason="Generate")
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_a_refusal_leaves_nothing_behind_in_wallet_or_budget(wallet: Wallet, ana: Any) -> None:

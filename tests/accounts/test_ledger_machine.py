@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts import ledger, ledger_check
+from accounts import ledger
 from accounts.errors import (
     BudgetExceeded,
     HoldAlreadyResolved,
@@ -35,6 +35,7 @@ from accounts.errors import (
     LedgerError,
     WalletNotActive,
 )
+from accounts.ledger import check
 from accounts.models import Budget, BudgetPeriod, Grant, Hold, Wallet
 from tests.factories import TeamFactory, UserFactory
 
@@ -328,7 +329,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_book_proves_itself(self) -> None:
         if hasattr(self, "wallet"):
-            assert ledger_check.breaches(wallet=self.wallet) == []
+            assert check.breaches(wallet=self.wallet) == []
 
     @invariant()
     def every_grant_is_as_on_paper(self) -> None:

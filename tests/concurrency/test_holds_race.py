@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from accounts import ledger, ledger_check
+from accounts import ledger
 from accounts.errors import BudgetExceeded, HoldAlreadyResolved, InsufficientCredits, InvalidAmount
+from accounts.ledger import check
 from accounts.models import Entry, Hold, User, Wallet
 from tests.concurrency.together import of_type, together
 from tests.factories import TeamFactory, UserFactory
@@ -41,7 +42,7 @@ def test_reading_and_then_writing_gives_out_credits_that_are_not_there() -> None
         return Wallet.objects.filter(pk=wallet.pk).update(available=left, held=held) == 1
 
     assert together([naive] * SUBMITS).count(True) > 10
-    assert ledger_check.breaches()
+    assert check.breaches()
 
 
 def test_fifty_parallel_submits_with_credits_for_ten_give_exactly_ten_holds() -> None:
@@ -52,7 +53,7 @@ def test_fifty_parallel_submits_with_credits_for_ten_give_exactly_ten_holds() ->
     assert {(error.needed, error.available) for error in refused} == {(PRICE, 0)}
     assert Hold.objects.count() == 10
     assert ledger.balance(wallet).available == 0
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_one_reference_submitted_many_times_at_once_is_one_hold() -> None:
@@ -60,7 +61,7 @@ def test_one_reference_submitted_many_times_at_once_is_one_hold() -> None:
     results = together([partial(submit, wallet, user, 7)] * 20)
     assert len({hold.pk for hold in results}) == 1
     assert ledger.balance(wallet).held == PRICE
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 @pytest.mark.parametrize(("pool", "made"), [(10, 8), (6, 6)])
@@ -80,7 +81,7 @@ def test_pool_and_member_cap_raced_together_both_hold(pool: int, made: int) -> N
     )
     [status] = ledger.budget_status(wallet, capped)
     assert status.held == PRICE * sum(hold.user == capped for hold in holds) <= 3 * PRICE
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_a_members_cap_alone_refuses_when_the_pool_is_full() -> None:
@@ -91,7 +92,7 @@ def test_a_members_cap_alone_refuses_when_the_pool_is_full() -> None:
     ledger.set_budget(wallet, user=capped, limit_credits=11 * PRICE, period="day", actor=capped, reason="Cap")
     results = together([partial(submit, wallet, capped, number) for number in range(SUBMITS)])
     assert (len(of_type(results, Hold)), len(of_type(results, BudgetExceeded))) == (10, 40)
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_capture_and_release_of_one_hold_race_and_one_wins() -> None:
@@ -107,7 +108,7 @@ def test_capture_and_release_of_one_hold_race_and_one_wins() -> None:
     assert (len(of_type(results, Entry)), len(of_type(results, HoldAlreadyResolved))) == (10, 10)
     for hold in holds:
         assert hold.entries.filter(kind__in=["capture", "release"]).count() == 1
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_ten_webhooks_at_once_capture_once() -> None:
@@ -125,7 +126,7 @@ def test_settling_one_hold_does_not_disturb_another_open_one() -> None:
     assert len(of_type(together(ways * 4), Entry)) == 8
     balance = ledger.balance(wallet)
     assert (balance.available, balance.held, balance.captured) == (PRICE, 0, PRICE)
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_two_admins_refunding_at_once_never_give_back_more_than_was_captured() -> None:
@@ -141,7 +142,7 @@ def test_two_admins_refunding_at_once_never_give_back_more_than_was_captured() -
     results = together(ways)
     assert (len(of_type(results, Entry)), len(of_type(results, InvalidAmount))) == (1, 1)
     assert ledger.balance(wallet).available == 30
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_two_admins_setting_one_budget_at_once_both_leave_their_mark() -> None:
@@ -162,7 +163,7 @@ def test_two_admins_setting_one_budget_at_once_both_leave_their_mark() -> None:
     first, second = wallet.entries.filter(kind="budget").order_by("seq").values_list("note", flat=True)
     assert first.startswith("no budget → ")
     assert second.startswith(first.removeprefix("no budget → "))
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_the_same_grant_sent_at_once_from_two_tabs_comes_in_once() -> None:

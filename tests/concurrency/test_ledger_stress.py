@@ -16,8 +16,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from accounts import ledger, ledger_check
+from accounts import ledger
 from accounts.errors import HoldAlreadyResolved, IdempotencyConflict
+from accounts.ledger import check
 from accounts.models import Hold, User, Wallet
 from tests.concurrency.together import together
 from tests.factories import TeamFactory, UserFactory
@@ -75,7 +76,7 @@ def test_mixed_work_on_one_wallet_meets_no_deadlock_and_no_false_refusal() -> No
     results = together([partial(live, wallet, users[n % 3], name=f"client{n}", seconds=4) for n in range(8)])
     assert [result for result in results if not isinstance(result, int)] == []
     assert sum(results) > 50
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 CLIENT = """
@@ -134,7 +135,7 @@ def test_a_client_killed_before_its_commit_leaves_nothing_behind() -> None:
     hold = ledger.hold(wallet, amount=100, user=user, reference="alive", reason="Go")
     assert hold.is_open
     assert not Hold.objects.filter(reference="doomed").exists()
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_clients_killed_at_any_point_leave_the_book_whole() -> None:
@@ -146,4 +147,4 @@ def test_clients_killed_at_any_point_leave_the_book_whole() -> None:
     for hold in Hold.objects.filter(state="held"):
         ledger.release(hold, reason="Swept")
     assert ledger.balance(wallet).held == 0
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []

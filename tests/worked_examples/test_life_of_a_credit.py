@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from accounts import ledger, ledger_check
+from accounts import ledger
 from accounts.errors import BudgetExceeded, HoldAlreadyResolved, InsufficientCredits
+from accounts.ledger import check
 from accounts.models import Hold, Wallet
 from tests.factories import TeamFactory, UserFactory, fill
 
@@ -35,7 +36,7 @@ def test_forty_nine_credits_for_a_clip_that_was_stored() -> None:
         "seq", "kind", "available_after", "held_after", "captured_after"
     )
     assert list(trail) == [(1, "grant", 500, 0, 0), (2, "hold", 451, 49, 0), (3, "capture", 451, 0, 49)]
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_a_clip_that_failed_costs_nothing() -> None:
@@ -71,7 +72,7 @@ def test_promotional_credits_that_expire_on_friday_are_burnt_before_paid_ones() 
     entry = ledger.expire(wallet, now=NOON + timedelta(days=5))
     assert entry is not None
     assert entry.expired_delta == 90
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_credits_held_past_their_expiry_are_still_good_for_the_clip() -> None:
@@ -94,7 +95,7 @@ def test_credits_that_expired_while_held_come_back_for_a_day_once() -> None:
     entry = ledger.release(again, reason="fal answered 500", now=too_late)
     assert (entry.available_delta, entry.expired_delta) == (0, 49)
     assert buckets(wallet, too_late) == (0, 0, 0)
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_the_grace_of_a_release_wakes_no_other_credits_of_the_same_grant() -> None:
@@ -105,7 +106,7 @@ def test_the_grace_of_a_release_wakes_no_other_credits_of_the_same_grant() -> No
     later = NOON + timedelta(hours=192)
     ledger.release(hold, reason="Lost", now=later)
     assert buckets(wallet, later) == (1, 0, 0)
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_a_refund_goes_back_to_the_grants_it_was_spent_from_last_first() -> None:
@@ -123,7 +124,7 @@ def test_a_refund_goes_back_to_the_grants_it_was_spent_from_last_first() -> None
     assert ledger.balance(wallet, now=late + timedelta(days=29)).available == 125
     assert ledger.balance(wallet, now=late + timedelta(days=30)).available == 100
     assert Hold.objects.get(pk=hold.pk).refunded == 50
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_the_refusal_says_how_much_is_needed_and_how_much_is_there() -> None:
@@ -157,7 +158,7 @@ def test_a_member_in_berlin_is_stopped_on_the_last_day_of_the_month_and_goes_on_
     assert (status.spent, status.held, status.left) == (0, 49, 51)
     [may] = ledger.budget_status(wallet, ana, now=last_minute)
     assert (may.spent, may.held, may.left) == (70, 0, 30)
-    assert ledger_check.breaches() == []
+    assert check.breaches() == []
 
 
 def test_several_caps_bind_at_once_and_the_one_that_refuses_is_named() -> None:

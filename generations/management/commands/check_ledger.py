@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from accounts import ledger_check
-from accounts.ledger_check import Breach
+from accounts.ledger import check
+from accounts.ledger.check import Breach
 from accounts.models import Wallet
 from generations.states import SETTLED
 
@@ -37,8 +37,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         wallet = _wallet(options["team"])
-        with ledger_check.snapshot():
-            found = ledger_check.breaches(wallet=wallet) + _loose_holds(wallet)
+        with check.snapshot():
+            found = check.breaches(wallet=wallet) + _loose_holds(wallet)
         if options["json"]:
             self.stdout.write(json.dumps([breach._asdict() for breach in found], indent=2))
         else:

@@ -1,0 +1,5 @@
+"""The Django admin for people and money. Money is for reading: the ledger changes it, and writes a new row."""
+
+from accounts.admin import money, people
+
+__all__ = ["money", "people"]

@@ -1,0 +1,126 @@
+"""People, teams and their places in them: editable where it is safe, never deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.db import transaction
+from django.http import HttpRequest
+
+from accounts import ledger
+from accounts.admin.rooms import Kept, Unadded, link_to
+from accounts.models import Invitation, Membership, Team, User
+
+
+class UserCreationForm(AdminUserCreationForm):
+    class Meta:
+        model = User
+        fields = ("email", "name")
+        field_classes: dict[str, Any] = {}
+
+
+class UserEditForm(UserChangeForm):
+    class Meta:
+        model = User
+        fields = "__all__"
+        field_classes: dict[str, Any] = {}
+
+
+class MembershipInline(Kept, admin.TabularInline):
+    model = Membership
+    autocomplete_fields = ["team", "user"]
+    readonly_fields = ["created_at"]
+    extra = 0
+
+
+@admin.register(User)
+class UserAdmin(Kept, DjangoUserAdmin):
+    """People sign in with their e-mail. Nobody is deleted, because the book names them: take `active` away."""
+
+    form = UserEditForm
+    add_form = UserCreationForm
+    fieldsets = [
+        (None, {"fields": ["email", "name", "password"]}),
+        ("Rights", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        ("Dates", {"fields": ["last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [
+        (
+            None,
+            {"classes": ["wide"], "fields": ["email", "name", "usable_password", "password1", "password2"]},
+        )
+    ]
+    list_display = ["email", "name", "is_active", "is_staff", "is_superuser", "last_login", "date_joined"]
+    list_filter = ["is_active", "is_staff", "is_superuser", "date_joined"]
+    search_fields = ["email", "name"]
+    readonly_fields = ["last_login", "date_joined"]
+    date_hierarchy = "date_joined"
+    ordering = ["email"]
+    inlines = [MembershipInline]
+
+
+@admin.register(Team)
+class TeamAdmin(Kept, admin.ModelAdmin):
+    """A new team gets its wallet with it."""
+
+    list_display = ["name", "slug", "time_zone", "wallet_link", "created_at"]
+    list_filter = ["time_zone", "created_at"]
+    list_select_related = ["wallet"]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+    readonly_fields = ["wallet_link", "created_at"]
+    date_hierarchy = "created_at"
+    ordering = ["name"]
+    inlines = [MembershipInline]
+
+    @admin.display(description="wallet")
+    def wallet_link(self, team: Team) -> str:
+        return link_to(getattr(team, "wallet", None))
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            ledger.open_wallet(obj)
+
+
+@admin.register(Membership)
+class MembershipAdmin(Kept, admin.ModelAdmin):
+    """Leaving is `active` taken away; the row stays, so that history keeps its names."""
+
+    list_display = ["user", "team", "role", "is_active", "created_at"]
+    list_filter = ["role", "is_active", "team", "created_at"]
+    list_select_related = ["user", "team"]
+    search_fields = ["user__email", "user__name", "team__name"]
+    autocomplete_fields = ["user", "team"]
+    readonly_fields = ["created_at"]
+    date_hierarchy = "created_at"
+    ordering = ["team__name", "user__email"]
+
+
+@admin.register(Invitation)
+class InvitationAdmin(Unadded, Kept, admin.ModelAdmin):
+    """Invitations are made on the team's page, where the link is shown once; here they are followed and revoked."""
+
+    list_display = [
+        "email",
+        "team",
+        "role",
+        "invited_by",
+        "created_at",
+        "expires_at",
+        "accepted_at",
+        "revoked_at",
+    ]
+    list_filter = ["role", "created_at", "accepted_at", "revoked_at", "team"]
+    list_select_related = ["team", "invited_by"]
+    search_fields = ["email", "team__name", "invited_by__email"]
+    readonly_fields = [
+        "team", "email", "role", "budget_credits", "budget_period", "invited_by", "created_at", "accepted_at",
+        "accepted_by",
+    ]  # fmt: skip
+    fields = [*readonly_fields, "expires_at", "revoked_at"]
+    date_hierarchy = "created_at"
+    ordering = ["-created_at"]
