@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import render, resolve_url
+from django.views.decorators.cache import never_cache
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.models import Membership
 from accounts.workspace import current_membership
@@ -16,11 +18,13 @@ View = Callable[..., HttpResponseBase]
 
 
 def member_required(view: View) -> View:
-    """Signed in and an active member of a team; the membership is passed as `membership`."""
+    """Signed in and an active member of a team; the membership is passed as `membership`. Never cached."""
 
-    @login_required
+    @never_cache
     @wraps(view)
     def checked(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return _sign_in(request)
         membership = current_membership(request)
         if membership is None:
             return render(request, "accounts/no_team.html", status=403)
@@ -34,9 +38,18 @@ def team_admin_required(view: View) -> View:
 
     @member_required
     @wraps(view)
-    def checked(request: HttpRequest, *args: object, membership: Membership, **kwargs: object) -> HttpResponseBase:
+    def checked(
+        request: HttpRequest, *args: object, membership: Membership, **kwargs: object
+    ) -> HttpResponseBase:
         if not membership.is_admin:
             raise Http404
         return view(request, *args, membership=membership, **kwargs)
 
     return checked
+
+
+def _sign_in(request: HttpRequest) -> HttpResponseBase:
+    """A fragment asked for after the session ended sends the whole page to sign in, not the form into a table."""
+    if request.headers.get("HX-Request"):
+        return HttpResponseClientRedirect(resolve_url("account_login"))
+    return redirect_to_login(request.get_full_path())

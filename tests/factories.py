@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import random
 from typing import Any
 
 import factory
@@ -57,3 +59,8 @@ def fill(wallet: Wallet, amount: int, **options: Any) -> None:
         "idempotency_key": f"test:{wallet.pk}:{number}:{timezone.now().timestamp()}",
     } | options
     ledger.grant(wallet, amount=amount, **options)
+
+
+def ip_address() -> str:
+    """Attempts are counted per address in the shared cache, which outlives a test: for a test that signs in."""
+    return str(ipaddress.IPv4Address(random.randrange(2**24, 2**31)))

@@ -13,7 +13,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import ledger, people
@@ -38,7 +37,6 @@ def team(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
-@never_cache
 @team_admin_required
 def invite(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """Show the link in the answer itself: kept for a redirect, the token would lie in a session, readable."""

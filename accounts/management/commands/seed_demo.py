@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from accounts import ledger
-from accounts.models import Membership, Team, User, Wallet
+from accounts.models import Membership, Team, User
 from accounts.models.people import Role
 
 DEMO_CREDITS = 5_000
@@ -59,7 +59,7 @@ def _member(team: Team, email: str, name: str, role: str, password: str) -> User
 
 
 def _fill(team: Team, admin: User, member: User) -> None:
-    wallet = Wallet.objects.filter(team=team).first() or ledger.open_wallet(team)
+    wallet = ledger.open_wallet(team)
     if wallet.entries.filter(idempotency_key=f"demo:{team.pk}").exists():
         return
     ledger.grant(
