@@ -210,6 +210,8 @@ MEDIA_LINK_SECONDS = env.int("MEDIA_LINK_SECONDS", default=300)
 _media_storage: dict[str, Any] = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
 _media_origins: list[str] = []
 if MEDIA_S3_BUCKET:
+    from boto3.s3.transfer import TransferConfig
+
     AWS_S3_ENDPOINT_URL = env.str("AWS_S3_ENDPOINT_URL", default=None)
     _media_storage = {
         "BACKEND": "storages.backends.s3.S3Storage",
@@ -223,7 +225,7 @@ if MEDIA_S3_BUCKET:
             "file_overwrite": True,
             "signature_version": "s3v4",
             # One part of 8 MiB at a time: with threads, ten are held in memory.
-            "use_threads": False,
+            "transfer_config": TransferConfig(use_threads=False),
         },
     }
     _media_origins = [AWS_S3_ENDPOINT_URL or "https://*.amazonaws.com"]

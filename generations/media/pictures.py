@@ -164,7 +164,7 @@ def _recoded(engine: Engine, picture: Picture) -> tuple[bytes, str]:
 def _stored_bytes(picture: Picture) -> bytes:
     with storage_errors():
         try:
-            with picture.file.open("rb") as stored:
+            with default_storage.open(str(picture.file)) as stored:
                 return bytes(stored.read())
         except FileNotFoundError as error:
             raise PictureRefused(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,19 @@ CONTENT_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 
 # Everything that decoders raise on bytes made to hurt them.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error)
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # Pillow only warns between one and two times its limit. Ours, checked below, is lower; this is the second lock.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -37,6 +50,7 @@ KNOWN_OTHERS = (
     (4, b"ftyphei", "a HEIC picture"),
     (4, b"ftyphev", "a HEIC picture"),
     (4, b"ftypmif1", "a HEIF picture"),
+    (4, b"ftypavi", "a damaged AVIF picture"),
     (4, b"ftyp", "a video"),
     (0, b"\x1aE\xdf\xa3", "a video"),
     (0, b"%PDF", "a PDF document"),
