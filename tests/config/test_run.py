@@ -13,7 +13,7 @@ import urllib.request
 import psycopg
 import pytest
 
-from config.stack import environment, places
+from config.stack import child, environment, places
 from tests.config.conftest import Checkout, wait_until
 
 pytestmark = pytest.mark.slow
@@ -115,8 +115,7 @@ def test_after_a_sigkill_of_everything_it_comes_up_with_its_data(checkout: Check
     port = places.free_port()
     first = greeted(checkout, port)
     sandbox = show(checkout, "FAL_QUEUE_URL", "SECRET_KEY")
-    for pid in (first.pid, *checkout.living()):
-        os.kill(pid, signal.SIGKILL)
+    child.end_leftovers([first.pid, *checkout.living()], with_signal=signal.SIGKILL, grace_seconds=5)
     first.wait()
     pid_file = checkout.run_directory / "postgres" / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
