@@ -1,14 +1,15 @@
 """THE ONLY WRITER OF STATE: how a generation is requested, sent, watched, stored, cancelled and settled.
 
-Everything else asks this room. `request` holds the credits with the row, `dispatch` makes the one POST per attempt,
-`watching` writes down what fal says, `ingest` brings the clip home and captures, `cancel`, `timeouts` and `lost` end
-what will not come, `sweep` moves on what is stuck. `moves` makes every change of state, and settles the hold with it.
+Everything else asks this room. `ordering` holds the credits with the row, `dispatching` makes the one POST per attempt,
+`watching` writes down what fal says, `ingesting` brings the clip home and captures, `canceling`, `timeouts` and `lost`
+end what will not come, `sweeping` moves on what is stuck. `moves` makes every change of state, and settles the hold
+with it.
 """
 
-from generations.lifecycle.cancel import cancel, send_cancel
+from generations.lifecycle.canceling import cancel, send_cancel
 from generations.lifecycle.connection import fal_client, fal_config
 from generations.lifecycle.deliveries import process_delivery, record_delivery
-from generations.lifecycle.dispatch import dispatch, waiting_position, waiting_positions
+from generations.lifecycle.dispatching import dispatch, waiting_position, waiting_positions
 from generations.lifecycle.errors import (
     LifecycleError,
     NotAMember,
@@ -16,9 +17,9 @@ from generations.lifecycle.errors import (
     PriceChanged,
     UnknownDelivery,
 )
-from generations.lifecycle.ingest import ingest
-from generations.lifecycle.request import Quote, quote, request
-from generations.lifecycle.sweep import ring_waiting, sweep
+from generations.lifecycle.ingesting import ingest
+from generations.lifecycle.ordering import Quote, quote, request
+from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import check, observe, unknown
 
 __all__ = [

@@ -89,7 +89,7 @@ def _fetch_result(attempt: Attempt) -> bool:
 
 def _no_result(attempt: Attempt, error: fal.FalError) -> None:
     """fal's own failure ends the attempt; everything else is asked again while a result can still be there."""
-    if error.is_final:
+    if error.is_final and not (_is_vague(error) and _count_failure(attempt) < MOST_RESULT_MISSES):
         attempts.ended(attempt.pk, error)
         return
     log.warning("no result of attempt %s yet: %s", attempt.pk, error)
@@ -104,6 +104,14 @@ def _no_result(attempt: Attempt, error: fal.FalError) -> None:
         attempts.given_up(attempt.pk, RESULT_NEVER_CAME)
         return
     _try_later(attempt, at_least_seconds=error.retry_after_seconds or 0)
+
+
+def _is_vague(error: fal.FalError) -> bool:
+    """A 5xx that names no kind of error may be the queue's own, for a moment after COMPLETED.
+
+    Asking again is free; a new attempt for a clip that is there is not.
+    """
+    return (error.http_status or 0) >= 500 and not error.error_type and not isinstance(error.detail, list)
 
 
 def _fetch_and_settle(attempt: Attempt, url: str) -> bool:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from accounts import ledger
 from accounts.models import Hold
 from generations import fal, media, queue
 from generations.lifecycle import attempts, costs, leases, lost, timeouts, watching
@@ -130,6 +131,11 @@ def _open_holds() -> int:
     return len(rows[:BATCH])
 
 
+def _expired_credits() -> int:
+    """The ledger settles expiry whenever it is in the way; this is for wallets that nobody touches."""
+    return ledger.expire_due()
+
+
 def _files_in_the_making() -> int:
     return media.sweep_scratch()
 
@@ -148,6 +154,7 @@ STEPS: tuple[Callable[[], int], ...] = (
     _unwatched,
     _timed_out,
     _open_holds,
+    _expired_credits,
     _unpriced,
     _files_in_the_making,
 )
