@@ -13,7 +13,8 @@ from pathlib import Path
 from config.stack import places
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-RUN_DIRECTORY = CHECKOUT / "var" / "run"
+# Another directory is another installation beside the first: its own database, media and password.
+RUN_DIRECTORY = Path(os.environ.get("CLIPLEDGER_RUN_DIRECTORY") or CHECKOUT / "var" / "run").resolve()
 TEST_DIRECTORY = CHECKOUT / "var" / "test"
 DEVELOPMENT = "development"
 

@@ -1,7 +1,8 @@
 """`make run`: the whole of Clipledger on one machine, from nothing to a sign-in, and away again without a trace.
 
-Everything it keeps lies under var/run: the database, the broker's data, the sandbox's jobs, the secret key, the demo
-password. While it runs, var/run/env holds the environment for other shells (see environment.py).
+Everything it keeps lies under var/run: the database, the broker's data, the media, the sandbox's jobs, the secret key,
+the demo password. While it runs, var/run/env holds the environment for other shells (see environment.py), and
+CLIPLEDGER_RUN_DIRECTORY names another place for all of it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def run(*, host: str, port: int, directory: Path = environment.RUN_DIRECTORY) ->
             values = _values(started, directory=directory, host=host, port=port)
             with _published(directory, values):
                 env = {**os.environ, **values, MARK: str(directory), "PYTHONUNBUFFERED": "1"}
-                greeting = _prepare(env)
+                greeting = _prepare(env, directory=directory)
                 jobs = _jobs(env, directory=directory, host=host, port=port)
                 return _supervise(jobs, env=env, host=host, port=port, greeting=greeting, began_at=began_at)
 
@@ -94,6 +95,7 @@ def _values(started: Mapping[str, str], *, directory: Path, host: str, port: int
     values = {
         "CLIPLEDGER_ENV": os.environ.get("CLIPLEDGER_ENV") or environment.DEVELOPMENT,
         "CLIPLEDGER_URL": _url(host, port),
+        "MEDIA_ROOT": os.environ.get("MEDIA_ROOT") or str(directory / "media"),
         **inherited,
         **started,
     }
@@ -133,11 +135,11 @@ def _published(directory: Path, values: Mapping[str, str]) -> Iterator[None]:
         (directory / "env").unlink(missing_ok=True)
 
 
-def _prepare(env: Mapping[str, str]) -> str:
+def _prepare(env: Mapping[str, str], *, directory: Path) -> str:
     """Migrate and seed; returns the lines of the seed, which say how to sign in."""
     print("Migrating the database ...", flush=True)
     _manage("migrate", "--no-input", "--verbosity=0", env=env)
-    return _manage("seed_demo", env=env).strip()
+    return _manage("seed_demo", f"--password-file={directory / 'demo_password'}", env=env).strip()
 
 
 def _manage(*arguments: str, env: Mapping[str, str]) -> str:

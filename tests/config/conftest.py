@@ -64,6 +64,7 @@ class Checkout:
             "REDIS_URL",
             "SECRET_KEY",
             "CLIPLEDGER_ENV",
+            "CLIPLEDGER_RUN_DIRECTORY",
             "DJANGO_SETTINGS_MODULE",
             "COV_",
             "FAL_",
