@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from accounts.admin.corrections import OF_HOLDS, OF_WALLETS, Corrected
 from accounts.admin.rooms import ReadOnly, link_to, links_to_lists
 from accounts.models import Budget, BudgetPeriod, Draw, Entry, Grant, Hold, Wallet
 
@@ -37,7 +38,8 @@ class EntryInline(ReadOnly, admin.TabularInline):
 
 
 @admin.register(Wallet)
-class WalletAdmin(ReadOnly, admin.ModelAdmin):
+class WalletAdmin(ReadOnly, Corrected):
+    corrections = OF_WALLETS
     list_display = ["team", "status", "available", "held", "captured", "expired", "adjusted_out", "granted"]
     list_filter = ["status", "created_at"]
     list_select_related = ["team"]
@@ -74,7 +76,8 @@ class GrantAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Hold)
-class HoldAdmin(ReadOnly, admin.ModelAdmin):
+class HoldAdmin(ReadOnly, Corrected):
+    corrections = OF_HOLDS
     list_display = [
         "reference",
         "created_at",

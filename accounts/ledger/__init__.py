@@ -18,7 +18,17 @@ raises `IdempotencyConflict`. What is said about it (reason, note, actor, the mo
 """
 
 from accounts.ledger.budgets import BudgetStatus, budget_status, remove_budget, set_budget
-from accounts.ledger.grants import Balance, adjust, balance, expire, freeze, grant, open_wallet, unfreeze
+from accounts.ledger.grants import (
+    Balance,
+    adjust,
+    balance,
+    expire,
+    expire_due,
+    freeze,
+    grant,
+    open_wallet,
+    unfreeze,
+)
 from accounts.ledger.holds import capture, hold, refund, release
 
 __all__ = [
@@ -29,6 +39,7 @@ __all__ = [
     "budget_status",
     "capture",
     "expire",
+    "expire_due",
     "freeze",
     "grant",
     "hold",

@@ -169,6 +169,15 @@ def expire(wallet: Wallet, *, now: datetime | None = None) -> Entry | None:
         return book.settle_expiry(wallet.pk, now=now or timezone.now())
 
 
+def expire_due(*, now: datetime | None = None, limit: int = 200) -> int:
+    """Settle every wallet whose expiry has come, at most `limit`; how many it were. For the sweep."""
+    now = now or timezone.now()
+    due = Wallet.objects.filter(next_expiry_at__lte=now).order_by("next_expiry_at")[:limit]
+    for wallet in due:
+        expire(wallet, now=now)
+    return len(due)
+
+
 def freeze(wallet: Wallet, *, actor: User, reason: str, now: datetime | None = None) -> Entry | None:
     """Refuse new holds from now on; what is held still resolves. None if it was frozen already."""
     return _turn(wallet, Wallet.Status.FROZEN, Entry.Kind.FREEZE, actor=actor, reason=reason, now=now)

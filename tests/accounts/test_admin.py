@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -138,3 +139,61 @@ def test_a_person_made_in_the_admin_signs_in_with_their_e_mail(auditor: Client) 
     shown = auditor.get(page(User, "change", person.pk)).content.decode()
     assert person.password not in shown
     assert Client().login(email="new@example.com", password=secret)
+
+
+def operator_of(permission: str) -> User:
+    staff = UserFactory(is_staff=True)
+    staff.user_permissions.set(
+        Permission.objects.filter(codename__in=[permission, "view_wallet", "view_hold"])
+    )
+    return staff
+
+
+def correct(client: Client, row: Any, name: str, **data: Any) -> Any:
+    """Open the correction page, fill it in as shown and send it."""
+    address = page(type(row), name, row.pk)
+    key = client.get(address).context["form"].initial["key"]
+    return client.post(address, {"key": key} | data)
+
+
+def test_an_operator_corrects_a_wallet_and_the_book_names_them(client: Client, wallet: Wallet) -> None:
+    operator = operator_of("change_wallet")
+    client.force_login(operator)
+    assert page(Wallet, "adjust", wallet.pk) in client.get(page(Wallet, "change", wallet.pk)).content.decode()
+    assert correct(client, wallet, "adjust", amount=-7, reason="Charge-back").status_code == 302
+    entry = wallet.entries.get(kind="adjustment")
+    assert (entry.actor, entry.reason, entry.adjusted_out_delta) == (operator, "Charge-back", 7)
+    assert correct(client, wallet, "freeze", reason="Stolen card").status_code == 302
+    wallet.refresh_from_db()
+    assert wallet.status == "frozen"
+    assert correct(client, wallet, "unfreeze", reason="New card").status_code == 302
+    wallet.refresh_from_db()
+    assert wallet.status == "active"
+
+
+def test_a_doubled_refund_from_the_admin_is_one_and_too_much_is_refused_in_words(
+    client: Client, wallet: Wallet
+) -> None:
+    client.force_login(operator_of("change_wallet"))
+    hold = wallet.holds.get()
+    for _ in range(2):
+        answer = client.post(
+            page(Hold, "refund", hold.pk), {"key": "same", "amount": 10, "reason": "Black clip"}
+        )
+        assert answer.status_code == 302
+    assert wallet.entries.filter(kind="refund").count() == 1
+    refusal = correct(client, hold, "refund", amount=21, reason="All of it").content.decode()
+    assert "21 credits cannot be refunded: 20 of this captured hold could be." in refusal
+    assert "This field is required." in correct(client, hold, "refund", amount=1, reason=" ").content.decode()
+    assert wallet.entries.filter(kind="refund").count() == 1
+
+
+def test_whoever_may_only_look_corrects_nothing(client: Client, wallet: Wallet) -> None:
+    client.force_login(operator_of("view_entry"))
+    shown = client.get(page(Wallet, "change", wallet.pk))
+    assert shown.status_code == 200
+    assert page(Wallet, "adjust", wallet.pk) not in shown.content.decode()
+    for row, name in [(wallet, "adjust"), (wallet, "freeze"), (wallet.holds.get(), "refund")]:
+        data = {"key": "k", "amount": 1, "reason": "Mine"}
+        assert client.post(page(type(row), name, row.pk), data).status_code == 403
+    assert not wallet.entries.filter(kind__in=["adjustment", "refund", "freeze"]).exists()

@@ -213,3 +213,13 @@ def test_reading_budgets_costs_the_same_however_many_holds_there_are(
     assert [(status.budget.period, status.left) for status in statuses] == [
         ("day", 97), ("week", 97), ("month", 97), ("never", 97),
     ]  # fmt: skip
+
+
+def test_the_sweep_settles_wallets_that_nobody_touches(wallet: Wallet) -> None:
+    soon = timezone.now() + timedelta(hours=1)
+    fill(wallet, 30, expires_at=soon)
+    assert ledger.expire_due(now=soon - timedelta(seconds=1)) == 0
+    assert ledger.expire_due(now=soon) == 1
+    assert ledger.expire_due(now=soon) == 0
+    wallet.refresh_from_db()
+    assert (wallet.available, wallet.expired, wallet.next_expiry_at) == (100, 30, None)
