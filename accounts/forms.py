@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm, ResetPasswordForm
+from allauth.account.forms import (
+    ChangePasswordForm,
+    LoginForm,
+    ResetPasswordForm,
+    ResetPasswordKeyForm,
+    SetPasswordForm,
+)
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
@@ -19,24 +25,49 @@ def _numeric() -> forms.NumberInput:
     return forms.NumberInput({"inputmode": "numeric", "autocomplete": "off"})
 
 
-class SignInForm(LoginForm):
-    """allauth's form in this house's words; the page itself has the link for a forgotten password."""
+ADVICE = "At least 10 characters; a few unrelated words are good."
+
+
+class _InOurWords(forms.Form):
+    """allauth's forms, with labels instead of placeholders and one line of help where Django has a list."""
+
+    labels = {
+        "login": "E-mail address",
+        "email": "E-mail address",
+        "oldpassword": "Password until now",
+        "password1": "New password",
+        "password2": "New password again",
+    }
+    help_texts = {"password": "", "oldpassword": "", "password1": ADVICE}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        login, password = self.fields["login"], self.fields["password"]
-        login.label = "E-mail address"
-        login.widget.attrs.update(autocomplete="username", autofocus=True)
-        password.help_text = ""
-        for field in (login, password):
+        for name, field in self.fields.items():
+            field.label = self.labels.get(name, field.label)
+            field.help_text = self.help_texts.get(name, field.help_text)
             field.widget.attrs.pop("placeholder", None)
 
 
-class PasswordResetForm(ResetPasswordForm):
+class SignInForm(_InOurWords, LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].label = "E-mail address"
-        self.fields["email"].widget.attrs.pop("placeholder", None)
+        self.fields["login"].widget.attrs.update(autocomplete="username", autofocus=True)
+
+
+class PasswordResetForm(_InOurWords, ResetPasswordForm):
+    """The address to send a link to."""
+
+
+class NewPasswordForm(_InOurWords, ResetPasswordKeyForm):
+    """A new password, behind the mailed link."""
+
+
+class PasswordChangeForm(_InOurWords, ChangePasswordForm):
+    """A new password, for whoever knows the one until now."""
+
+
+class FirstPasswordForm(_InOurWords, SetPasswordForm):
+    """A password for a login that has none."""
 
 
 class BudgetForm(forms.Form):
@@ -82,7 +113,7 @@ class AcceptForm(forms.Form):
         label="Choose a password",
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
-        help_text="At least 10 characters; a few unrelated words are good.",
+        help_text=ADVICE,
     )
 
     def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:

@@ -29,7 +29,7 @@ def wallet(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
         "is_later_page": before.isdecimal(),
     }
     if request.headers.get("HX-Request") and before:
-        return render(request, "accounts/wallet.html#entries", listing)
+        return render(request, "accounts/wallet.html#entries", {**listing, "is_fragment": True})
     return _whole_page(request, book, membership, listing)
 
 

@@ -203,3 +203,18 @@ def test_fields_are_named_described_and_completed_by_the_browser(client: Client)
     for described in re.findall(r'aria-describedby="([^"]+)"', wrong):
         for part in described.split():
             assert f'id="{part}"' in wrong
+
+
+def test_every_described_field_of_the_password_pages_has_its_description(
+    client: Client, person: User
+) -> None:
+    client.force_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
+    page = client.post("/accounts/password/change/", {"oldpassword": "wrong"}).content.decode()
+    assert page.count('aria-invalid="true"') == 3
+    assert "placeholder" not in page
+    assert "At least 10 characters" in page
+    assert 'autocomplete="current-password"' in page
+    assert page.count('autocomplete="new-password"') == 2
+    for described in re.findall(r'aria-describedby="([^"]+)"', page):
+        for part in described.split():
+            assert re.search(rf'<(p|ul)[^>]* id="{part}">[^<]*[\w<]', page)
