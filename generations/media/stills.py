@@ -78,7 +78,9 @@ def normalise(content: bytes) -> Still:
         opened = Image.open(io.BytesIO(content), formats=FORMATS)
         _check_sides(*opened.size)
         is_lossy = opened.format in {"JPEG", "MPO", "WEBP", "AVIF"}
-        image = _to_srgb(ImageOps.exif_transpose(opened))
+        # In place, here and below: at 80 megapixels every copy is 320 MB.
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _to_srgb(opened)
     return keep(image, is_lossy=is_lossy)
 
 
@@ -162,10 +164,11 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     image = _plain_mode(image)
     if profile:
         image = _through_profile(image, profile)
-    image = image.convert("RGBA" if image.mode == "RGBA" else "RGB")
+    if image.mode not in {"RGB", "RGBA"}:
+        image = image.convert("RGB")
     if image.mode == "RGBA" and image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB")
-    # convert() has made a fresh image; without this, encoders would save the comment or the profile again.
+    # Without this, encoders would save the comment or the profile again.
     image.info = {}
     return image
 
@@ -175,18 +178,20 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode in {"I;16", "I;16B", "I;16L", "I;16N", "I"}:
         # 16-bit grey: convert() alone would clip everything above 255 to white.
         return image.convert("I").point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
+    image.load()
+    if image.has_transparency_data and image.mode != "RGBA":
         return image.convert("RGBA")
-    return image if image.mode in {"L", "RGB", "CMYK"} else image.convert("RGB")
+    return image if image.mode in {"L", "RGB", "RGBA", "CMYK"} else image.convert("RGB")
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
     target = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode=target
-        )
+        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        if image.mode == target:
+            ImageCms.profileToProfile(image, source, srgb, inPlace=True)
+            return image
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode=target)
     except (ImageCms.PyCMSError, OSError):
         return image  # a profile that cannot be read, or is for another kind of picture, says nothing
     return converted if converted is not None else image
@@ -194,7 +199,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode != "RGBA":
-        return image.convert("RGB")
+        return image
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))
     return white

@@ -59,6 +59,24 @@ def test_png_text_is_stripped() -> None:
     assert b"Somebody Private" not in stills.normalise(raw).content
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_every_format_is_stripped_and_turned(kind: str, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "SecretCameraMaker"
+    image = picture(400, 300, mode)
+    if mode == "RGBA":
+        image.putalpha(128)
+    more = {} if kind == "PNG" else {"xmp": b"<x>Somebody Private</x>"}
+    raw = encoded(image, kind, exif=exif, **more)
+    assert b"SecretCameraMaker" in raw
+    still = stills.normalise(raw)
+    assert (still.width, still.height) == (300, 400)
+    for secret in (b"SecretCameraMaker", b"Somebody Private", b"Exif", b"eXIf"):
+        assert secret not in still.content
+
+
 def test_colours_of_another_profile_become_srgb_and_the_profile_goes() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # A profile in which red light is called blue: whoever ignores it shows the wrong colour.
