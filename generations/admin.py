@@ -6,10 +6,10 @@ lift once fal's account is in order.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, URLField
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
@@ -48,6 +48,7 @@ class Unwritable:
 class ReadOnly(Unwritable, admin.ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
+    formfield_overrides: ClassVar[dict[Any, Any]] = {URLField: {"assume_scheme": "https"}}
 
 
 class ReadOnlyInline(Unwritable, admin.TabularInline):

@@ -253,7 +253,9 @@ class LiveApplication:
 async def _called(stream: Stream) -> bool:
     """True when something changed, after a moment in which more may come; False after a heartbeat's silence."""
     try:
-        await asyncio.wait_for(stream.called.wait(), HEARTBEAT_SECONDS)
+        # Not `wait_for`: on Python 3.11 it swallows a cancellation that comes together with the call.
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
+            await stream.called.wait()
     except TimeoutError:
         return False
     await asyncio.sleep(GATHER_SECONDS)
