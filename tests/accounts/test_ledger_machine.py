@@ -385,7 +385,7 @@ def test_the_book_agrees_with_paper_after_any_sequence_of_operations() -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=14,
+            max_examples=10,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

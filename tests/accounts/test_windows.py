@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.ledger.windows import EPOCH, window
@@ -63,6 +63,7 @@ def test_an_unknown_period_is_an_error_and_not_for_ever() -> None:
         window("fortnight", at=EPOCH, zone=BERLIN)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     at=st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     name=st.sampled_from(ZONES),
