@@ -1,10 +1,9 @@
-"""The watcher's one async loop. Database work goes through two threads; everything that waits is a task of the loop."""
+"""The watcher's one async loop. Database work has threads of its own; everything that waits is a task of the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -67,7 +66,9 @@ class Watcher:
         self.watched: dict[uuid.UUID, Watched] = {}
         self._stop = asyncio.Event()
         self._budget = pace.Budget(settings.FAL_POLLS_PER_SECOND)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="watch-db")
+        # One thread each, so that a slow sweep never keeps leases from being renewed.
+        self._rows = ThreadPoolExecutor(1, thread_name_prefix="watch-rows")
+        self._sweeps = ThreadPoolExecutor(1, thread_name_prefix="watch-sweep")
         self._questions: set[asyncio.Task[None]] = set()
         self._no_streams_until = 0.0
 
@@ -75,11 +76,7 @@ class Watcher:
         self._stop.set()
 
     async def run(self) -> None:
-        """The loop; ends on SIGTERM, SIGINT or `stop()`."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError, ValueError):  # only the main thread may listen for signals
-                loop.add_signal_handler(number, self.stop)
+        """The loop; ends after `stop()`."""
         config = lifecycle.fal_config()
         limits = {"max_connections": CONNECTIONS, "max_streams": max(settings.FAL_STREAM_LIMIT, 1)}
         async with fal.AsyncFal(config, **limits) as self._fal:
@@ -104,8 +101,9 @@ class Watcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(DatabaseError):  # they lapse by themselves
             await self._db(leases.give_back, list(self.watched), owner=self.owner)
-            await self._db(connection.close)
-        await asyncio.to_thread(self._threads.shutdown)
+        for pool in (self._rows, self._sweeps):
+            await asyncio.get_running_loop().run_in_executor(pool, _close_connection)
+            pool.shutdown()
         log.info("%s has given back %d leases", self.owner, len(self.watched))
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
@@ -118,16 +116,10 @@ class Watcher:
             await asyncio.sleep(seconds)
 
     async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run database work in one of our two threads, each with a connection of its own."""
-
-        def in_thread() -> T:
-            close_old_connections()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                close_old_connections()
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+        """Run database work in the thread that is there for it."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._rows, lambda: _with_fresh_connection(lambda: work(*args, **kwargs))
+        )
 
     async def _claim(self) -> None:
         room = min(CLAIM_BATCH, MOST_WATCHED - len(self.watched))
@@ -148,7 +140,8 @@ class Watcher:
             self._forget(generation_id)
 
     async def _sweep(self) -> None:
-        await self._db(lifecycle.sweep)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._sweeps, lambda: _with_fresh_connection(lifecycle.sweep))
 
     async def _ring(self) -> None:
         await self._db(lifecycle.ring_waiting)
@@ -258,6 +251,20 @@ class Watcher:
         each = self.watched.pop(generation_id, None)
         if each and each.stream and each.stream is not asyncio.current_task():
             each.stream.cancel()
+
+
+def _with_fresh_connection(work: Callable[[], T]) -> T:
+    """A connection that broke or grew old is replaced before and let go after."""
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
+def _close_connection() -> None:
+    """A function, because `connection` means that of the thread which asks."""
+    connection.close()
 
 
 def _gist(status: fal.Status) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -18,4 +19,7 @@ class Command(BaseCommand):
 
 
 async def _watch() -> None:
-    await Watcher().run()
+    watcher, loop = Watcher(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, watcher.stop)
+    await watcher.run()
