@@ -16,7 +16,7 @@ def htmx(
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        patch_vary_headers(response, ("HX-Request",))  # type: ignore[arg-type]
+        patch_vary_headers(response, ("HX-Request",))
         return response
 
     return middleware

@@ -119,7 +119,7 @@ class GenerationAdmin(ReadOnly):
         return generation.hold.state
 
     @admin.display(description="page")
-    def page_link(self, generation: Generation) -> SafeString:
+    def page_link(self, generation: Generation) -> SafeString | str:
         return link(reverse("generations:show", args=[generation.pk]), "Open")
 
     @admin.display(description="hold in the book")

@@ -179,7 +179,7 @@ def _request(scope: Scope, ids: list[str]) -> ASGIRequest:
     more = urlencode([("ids", pk) for pk in ids]).encode()
     asked = {**scope, "path": UPDATES_PATH, "raw_path": UPDATES_PATH.encode(), "root_path": ""}
     asked["query_string"] = b"&".join(filter(None, (query, more)))
-    return ASGIRequest(asked, io.BytesIO())  # type: ignore[no-untyped-call]
+    return ASGIRequest(asked, io.BytesIO())
 
 
 class LiveApplication:

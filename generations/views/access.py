@@ -34,7 +34,7 @@ def member(view: View) -> View:
             return render(request, "accounts/no_team.html", status=403)
         response = view(request, *args, membership=membership, **kwargs)
         if not response.has_header("Cache-Control"):
-            add_never_cache_headers(response)  # type: ignore[arg-type]
+            add_never_cache_headers(response)
         return response
 
     return checked
@@ -53,7 +53,7 @@ def of_this_page(generations: GenerationQuerySet) -> GenerationQuerySet:
 
 def find(user: User, pk: uuid.UUID) -> Generation:
     """Raises `Http404` for what is not visible to this person."""
-    return get_object_or_404(of_this_page(Generation.objects.all().visible_to(user)), pk=pk)  # type: ignore[attr-defined]
+    return get_object_or_404(of_this_page(Generation.objects.all().visible_to(user)), pk=pk)
 
 
 def may_cancel(generation: Generation, membership: Membership) -> bool:

@@ -230,7 +230,7 @@ def _known(ids: list[str], membership: Membership) -> list[Picture]:
 def _brought(request: HttpRequest, membership: Membership, name: str) -> list[Picture]:
     who: dict[str, Any] = {"team": membership.team, "user": membership.user}
     found = [
-        media.accept_picture(file, **who, original_name=file.name or "")  # type: ignore[arg-type]
+        media.accept_picture(file, **who, original_name=file.name or "")
         for file in request.FILES.getlist(f"{name}-file")[:MOST_PICTURES]
     ]
     link = request.POST.get(f"{name}-link", "").strip()

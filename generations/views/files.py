@@ -39,8 +39,8 @@ def poster(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> Ht
 @require_safe
 @member
 def picture(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
-    found = get_object_or_404(Picture.objects.all().visible_to(membership.user), pk=pk)  # type: ignore[attr-defined]
-    return media.serve(request, found.file.name, content_type=f"image/{found.format}")
+    found = get_object_or_404(Picture.objects.all().visible_to(membership.user), pk=pk)
+    return media.serve(request, found.file.name or "", content_type=f"image/{found.format}")
 
 
 def file_name(generation: Generation) -> str:

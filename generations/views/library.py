@@ -64,7 +64,7 @@ def _context(asked: QueryDict, membership: Membership) -> dict[str, Any]:
 
 
 def _filtered(asked: QueryDict, membership: Membership) -> GenerationQuerySet:
-    rows: GenerationQuerySet = Generation.objects.filter(team=membership.team)  # type: ignore[assignment]
+    rows: GenerationQuerySet = Generation.objects.filter(team=membership.team)
     wanted = STATES.get(asked.get("state", ""))
     if wanted:
         rows = rows.filter(state__in=[state.value for state in wanted[1]])

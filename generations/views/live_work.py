@@ -23,7 +23,7 @@ def context(membership: Membership) -> dict[str, Any]:
     """Everything `_live.html` needs; the number of queries does not grow with the work."""
     since = timezone.now() - JUST_NOW
     fresh = Q(settled_at__isnull=True) | Q(settled_at__gte=since, created_at__gte=since - timedelta(hours=6))
-    rows = of_this_page(Generation.objects.filter(fresh, team=membership.team)).newest_first()  # type: ignore[arg-type]
+    rows = of_this_page(Generation.objects.filter(fresh, team=membership.team)).newest_first()
     found = with_places(rows[:MOST_LIVE])
     return {"live": found, "unsettled": sum(not generation.is_settled for generation in found)}
 

@@ -164,7 +164,7 @@ def _page(
     context = {
         **_context(membership, draft, seen_credits),
         **live,
-        "recent": of_this_page(recent).newest_first()[:MOST_RECENT],  # type: ignore[arg-type]
+        "recent": of_this_page(recent).newest_first()[:MOST_RECENT],
         "is_prefilled": is_prefilled,
     }
     return render(request, "generations/studio.html", context, status=status)

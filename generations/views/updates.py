@@ -56,7 +56,7 @@ def _show(request: HttpRequest, membership: Membership) -> SafeString:
 def _library(request: HttpRequest, membership: Membership) -> SafeString:
     ids = [pk for pk in map(_uuid, request.GET.getlist("ids")[:MOST_CARDS]) if pk]
     found = live_work.with_places(
-        of_this_page(Generation.objects.all().visible_to(membership.user).filter(pk__in=ids))  # type: ignore[attr-defined]
+        of_this_page(Generation.objects.all().visible_to(membership.user).filter(pk__in=ids))
     )
     return format_html_join("", "{}", ((_card(request, generation),) for generation in found))
 

