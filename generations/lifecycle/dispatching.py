@@ -29,7 +29,8 @@ from generations.states import AttemptState, State
 log = logging.getLogger(__name__)
 
 CLAIM_LOCK = 0x636C6970  # one dispatcher counts and claims at a time, over all hosts
-MOST_PER_CALL = 50
+# Each may take as long as a submit's read timeout, and all of them have to fit into one task.
+MOST_PER_CALL = 6
 PICTURE_UNREADABLE = attempts.of_ours(
     "picture_unreadable",
     "The picture could not be read from our storage.",

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from generations import catalogue, fal, media
+from generations import fal, media
 from generations.lifecycle import attempts, leases, moves
 from generations.lifecycle.connection import fal_client, receipt_of
 from generations.models import Attempt, Generation, Output
@@ -29,6 +29,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 # fal keeps a result for an hour at most unless it stores payloads; a result that is not there by then never comes.
 RESULT_PATIENCE = timedelta(hours=1, minutes=15)
 MOST_RESULT_MISSES = 3
+# Where the clip is in the answers of engines that have left the catalogue since.
+USUAL_PATH = "video.url"
 RESULT_GONE = attempts.of_ours("result_gone", "fal finished this but no longer has the result.")
 RESULT_NEVER_CAME = attempts.of_ours(
     "result_unavailable", "fal finished this but could not hand over the result."
@@ -58,8 +60,8 @@ def _clip_url(attempt: Attempt) -> str | None:
     """The address of the clip; "" where the result has none, None where there is no result yet."""
     if attempt.result is None and not _fetch_result(attempt):
         return None
-    engine = catalogue.get(attempt.generation.engine)
-    found = _at_path(attempt.result, engine.result_path or "")
+    engine = attempt.generation.catalogue_entry
+    found = _at_path(attempt.result, (engine and engine.result_path) or USUAL_PATH)
     return found if isinstance(found, str) else ""
 
 

@@ -70,6 +70,7 @@ class Watcher:
         self._rows = ThreadPoolExecutor(1, thread_name_prefix="watch-rows")
         self._sweeps = ThreadPoolExecutor(1, thread_name_prefix="watch-sweep")
         self._questions: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Task[None]] = set()
         self._no_streams_until = 0.0
 
     def stop(self) -> None:
@@ -94,8 +95,7 @@ class Watcher:
                 await self._close(rounds)
 
     async def _close(self, rounds: list[asyncio.Task[None]]) -> None:
-        streams = [each.stream for each in self.watched.values() if each.stream]
-        tasks = [*rounds, *streams, *self._questions]
+        tasks = [*rounds, *self._streams, *self._questions]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -228,10 +228,12 @@ class Watcher:
 
     def _open_stream(self, each: Watched) -> None:
         """A stream for what runs, while there are fewer than the limit and fal gives them."""
-        is_full = sum(other.is_streamed for other in self.watched.values()) >= settings.FAL_STREAM_LIMIT
+        is_full = len(self._streams) >= settings.FAL_STREAM_LIMIT
         if each.is_streamed or is_full or time.monotonic() < self._no_streams_until:
             return
         each.stream = asyncio.create_task(self._stream(each))
+        self._streams.add(each.stream)
+        each.stream.add_done_callback(self._streams.discard)
 
     async def _stream(self, each: Watched) -> None:
         """Follow a stream; when it breaks, polling takes over at once, and no stream is tried for a while."""
