@@ -43,8 +43,18 @@ def library(request: HttpRequest, *, membership: Membership) -> HttpResponseBase
     context = _context(request.GET, membership)
     if request.htmx and "before" in request.GET:  # type: ignore[attr-defined]
         return _more(request, context)
-    is_part = request.htmx  # type: ignore[attr-defined]
-    return render(request, f"generations/library.html{'#results' if is_part else ''}", context)
+    if request.htmx:  # type: ignore[attr-defined]
+        response = render(request, "generations/library.html#results", context)
+        response["HX-Push-Url"] = _address(request)
+        return response
+    return render(request, "generations/library.html", context)
+
+
+def _address(request: HttpRequest) -> str:
+    """This view as a link, without the filters that were left open."""
+    asked = QueryDict(mutable=True)
+    asked.update({name: value for name, value in request.GET.dict().items() if value})
+    return f"{request.path}?{asked.urlencode()}" if asked else request.path
 
 
 def _context(asked: QueryDict, membership: Membership) -> dict[str, Any]:

@@ -115,3 +115,10 @@ def test_only_unsettled_cards_ask_again_and_settled_pages_do_not(site: Client, m
     html = site.get("/library/").content.decode()
     assert html.count("data-poll") == 1
     assert f"ids={waiting.pk}" in html
+
+
+def test_a_filtered_fragment_says_its_own_address(site: Client, member: Membership) -> None:
+    ordered(member)
+    response = site.get("/library/", {"q": "boat & fog", "state": "", "member": "me"}, headers=HTMX)
+    assert response["HX-Push-Url"] == "/library/?q=boat+%26+fog&member=me"
+    assert "<html" not in response.content.decode()
