@@ -16,7 +16,7 @@ from tests.browser.stack import Stack, running_stack
 
 ADMIN, MEMBER = "demo@example.com", "member@example.com"
 ORIENTATION, TURNED_RIGHT = 0x0112, 6
-JOB_SECONDS = 1.5
+JOB_SECONDS = 1
 
 Visit = Callable[..., Person]
 

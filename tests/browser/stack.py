@@ -48,7 +48,12 @@ class Stack:
         """`manage.py ...` in another shell beside the run; its outputs are kept apart."""
         argv = [sys.executable, "manage.py", *arguments]
         return subprocess.run(
-            argv, cwd=environment.CHECKOUT, env=_shell(self.directory), capture_output=True, text=True
+            argv,
+            check=False,
+            cwd=environment.CHECKOUT,
+            env=_shell(self.directory),
+            capture_output=True,
+            text=True,
         )
 
     def said(self) -> str:

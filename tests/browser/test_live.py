@@ -1,4 +1,4 @@
-"""Live work: one stream per page, morphs that leave typed text and playing clips alone, and a way without the stream."""
+"""Live work: one stream per page, morphs that leave typed text and playing clips alone, and a way without it."""
 
 from __future__ import annotations
 
