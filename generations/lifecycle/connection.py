@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 
 from django.conf import settings
 from django.urls import reverse
@@ -31,7 +31,7 @@ def fal_client() -> fal.FalClient:
     return _client_of((os.getpid(), fal_config()))
 
 
-@lru_cache(maxsize=4)
+@cache
 def _client_of(process_and_config: tuple[int, fal.FalConfig]) -> fal.FalClient:
     return fal.FalClient(process_and_config[1])
 

@@ -60,7 +60,7 @@ def fal_settings(settings: Settings, sandbox: RunningSandbox, tmp_path: Path) ->
 @pytest.fixture
 def member(db: None) -> Membership:
     """Somebody in a team that has 200 credits: enough for four clips of Hailuo 2.3 Pro."""
-    return MembershipFactory(team=TeamFactory(credits=200))
+    return MembershipFactory.create(team=TeamFactory(credits=200))
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ PATIENCE_SECONDS = 20
 
 def order(member: Membership, picture: Picture, *, prompt: str, **options: Any) -> Generation:
     """What pressing Generate does."""
-    options = {"form_token": uuid.uuid4(), "params": {"prompt": prompt}} | options
+    chosen: dict[str, Any] = {"form_token": uuid.uuid4(), "params": {"prompt": prompt}} | options
     return lifecycle.request(
-        user=member.user, team=member.team, engine=ENGINE, pictures={"image_url": [picture]}, **options
+        user=member.user, team=member.team, engine=ENGINE, pictures={"image_url": [picture]}, **chosen
     )
 
 

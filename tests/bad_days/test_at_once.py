@@ -83,7 +83,7 @@ def test_members_take_turns_however_much_one_of_them_orders(
 
 
 def _colleague_of(member: Membership) -> Membership:
-    return MembershipFactory(team=member.team)
+    return MembershipFactory.create(team=member.team)
 
 
 def _ordered_by(member: Membership, like: Story) -> Generation:

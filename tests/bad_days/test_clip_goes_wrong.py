@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -10,11 +11,18 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from generations import lifecycle, media
+from generations.media import downloads
 from generations.states import State
 from tests.bad_days.story import Story
 
 pytestmark = pytest.mark.django_db
 Begin = Callable[..., Story]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer that breaks off is taken up again at once."""
+    monkeypatch.setattr(downloads, "Patience", partial(downloads.Patience, pause_seconds=0.01))
 
 
 @pytest.mark.parametrize(

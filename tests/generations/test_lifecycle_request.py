@@ -114,7 +114,7 @@ def test_a_picture_the_engine_cannot_take_is_said_before_any_hold(
 
 
 def test_another_teams_picture_is_refused(member: Membership, picture: Picture) -> None:
-    stranger = MembershipFactory(team=TeamFactory(credits=100))
+    stranger = MembershipFactory.create(team=TeamFactory(credits=100))
     with pytest.raises(catalogue.InvalidInputs, match="another team"):
         order(stranger, picture, prompt="waves")
     assert nothing_happened()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -65,7 +66,8 @@ def _interval(
 @contextmanager
 def watching() -> Iterator[Watcher]:
     """A watcher in a thread of its own, stopped at the end as SIGTERM would stop it."""
-    started, box = threading.Event(), {}
+    started = threading.Event()
+    box: dict[str, Any] = {}
 
     async def main() -> None:
         box["watcher"], box["loop"] = Watcher(), asyncio.get_running_loop()
