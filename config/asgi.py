@@ -13,13 +13,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
+from config import bodies
 from config.wsgi import application as pages
 from generations.live import Receive, Scope, Send
 from generations.live import application as live
 
 LIVE_PATH = "/live/"
+CLIP_NAME = "/clip.mp4"
+# The most pictures a form takes, and its words.
+MOST_BODY_BYTES = 4 * settings.MAX_PICTURE_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 on_threads = WSGIMiddleware(pages, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+# A player that has buffered enough stops reading, and holds its thread for as long as it is paused: not a page's.
+clips_on_threads = WSGIMiddleware(pages, workers=settings.CLIP_THREADS)  # type: ignore[arg-type]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,8 +33,24 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "http" and scope["path"] == LIVE_PATH:
         await live(scope, receive, send)
+    elif scope["type"] == "http" and scope["method"] == "POST":
+        await _post(scope, receive, send)
     elif scope["type"] == "http":
-        await on_threads(scope, _as_coroutine(receive), send)  # type: ignore[arg-type]
+        threads = clips_on_threads if scope["path"].endswith(CLIP_NAME) else on_threads
+        await threads(scope, _as_coroutine(receive), send)  # type: ignore[arg-type]
+
+
+async def _post(scope: Scope, receive: Receive, send: Send) -> None:
+    """A form takes a thread once it is here; one that breaks off is answered by nobody."""
+    try:
+        with await bodies.whole(receive, most_bytes=MOST_BODY_BYTES) as body:
+            await on_threads(scope, body.receive, send)  # type: ignore[arg-type]
+    except bodies.BodyBrokeOff:
+        return
+    except bodies.BodyRefused as refusal:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await send({"type": "http.response.body", "body": str(refusal).encode()})
 
 
 def _as_coroutine(receive: Receive) -> Receive:

@@ -35,17 +35,26 @@ def required(name: str, hint: str, *, otherwise: str) -> str:
 
 
 DEBUG = env.bool("DEBUG", default=CLIPLEDGER_ENV == "development")
+if IS_PRODUCTION and DEBUG:
+    raise ImproperlyConfigured(
+        "DEBUG shows settings and rows to every visitor: unset it, or leave production."
+    )
 SECRET_KEY = required(
     "SECRET_KEY",
     "Set it to 50 or more random characters, the same for every process: "
     "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'.",
     otherwise="development-only-key-never-used-in-production-0123456789",
 )
+if IS_PRODUCTION and (len(SECRET_KEY) < 40 or len(set(SECRET_KEY)) < 10):
+    raise ImproperlyConfigured(
+        "SECRET_KEY can be guessed, and whoever has it can sign in as anybody: set 50 or more random characters."
+    )
 ALLOWED_HOSTS = required(
     "ALLOWED_HOSTS",
     "Set it to the host names people type, separated by commas: ALLOWED_HOSTS=video.example.com.",
     otherwise="localhost,127.0.0.1,[::1],testserver",
-).split(",")
+)
+ALLOWED_HOSTS = [host.strip() for host in ALLOWED_HOSTS.split(",") if host.strip()]
 SITE_URL = env.str("SITE_URL", default="").rstrip("/")
 CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []
 
@@ -68,7 +77,9 @@ _database["CONN_HEALTH_CHECKS"] = True
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"].setdefault("connect_timeout", 5)
 # A full queue on one hot wallet becomes a clean "busy", not a pile of waiting connections.
-_database["OPTIONS"].setdefault("options", "-c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000")
+_database["OPTIONS"].setdefault(
+    "options", "-c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
+)
 DATABASES = {"default": _database}
 CACHES = {
     "default": {
@@ -105,6 +116,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 
 # Pages run on this many threads of each web process; live streams need none of them.
 WEB_THREADS = env.int("WEB_THREADS", default=12)
+# Clips have threads of their own where we serve them ourselves: a paused player holds one.
+CLIP_THREADS = env.int("CLIP_THREADS", default=32)
 
 # --- Applications -----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -186,7 +199,11 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # a reset asked for a stranger's address mails nobody
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "reset_password": "10/m/ip,3/m/key"}
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reset_password": "10/m/ip,3/m/key",
+}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "generations:studio"
 INVITATION_DAYS = 7
@@ -198,7 +215,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Clipledger <clipledg
 # --- Security ---------------------------------------------------------------------------------------------------
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_PRODUCTION
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+)
 # Failed sign-ins are counted per address: behind a proxy that is the one the proxy saw, not the proxy's own.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.bool("BEHIND_PROXY", default=False) else 0
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)

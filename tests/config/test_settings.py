@@ -63,3 +63,21 @@ def test_media_go_to_a_bucket_when_one_is_named() -> None:
     environment = {**COMPLETE, "MEDIA_S3_BUCKET": "clips", "AWS_S3_ENDPOINT_URL": "https://s3.example.com"}
     done = start(environment, show="settings.STORAGES['default']['BACKEND']")
     assert done.stdout.strip() == "storages.backends.s3.S3Storage"
+
+
+def test_debug_is_no_choice_in_production() -> None:
+    done = start({**COMPLETE, "DEBUG": "1"})
+    assert done.returncode != 0
+    assert "DEBUG shows settings and rows to every visitor" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["changeme", "x" * 60])
+def test_a_secret_key_that_can_be_guessed_is_refused(key: str) -> None:
+    done = start({**COMPLETE, "SECRET_KEY": key})
+    assert done.returncode != 0
+    assert "SECRET_KEY can be guessed" in done.stderr
+
+
+def test_host_names_may_be_written_with_spaces_between() -> None:
+    done = start({**COMPLETE, "ALLOWED_HOSTS": "a.example.com, b.example.com"}, show="settings.ALLOWED_HOSTS")
+    assert done.stdout.strip() == "['a.example.com', 'b.example.com']"
