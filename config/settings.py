@@ -49,12 +49,12 @@ if IS_PRODUCTION and (len(SECRET_KEY) < 40 or len(set(SECRET_KEY)) < 10):
     raise ImproperlyConfigured(
         "SECRET_KEY can be guessed, and whoever has it can sign in as anybody: set 50 or more random characters."
     )
-ALLOWED_HOSTS = required(
+_hosts = required(
     "ALLOWED_HOSTS",
     "Set it to the host names people type, separated by commas: ALLOWED_HOSTS=video.example.com.",
     otherwise="localhost,127.0.0.1,[::1],testserver",
 )
-ALLOWED_HOSTS = [host.strip() for host in ALLOWED_HOSTS.split(",") if host.strip()]
+ALLOWED_HOSTS = [host.strip() for host in _hosts.split(",") if host.strip()]
 SITE_URL = env.str("SITE_URL", default="").rstrip("/")
 CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []
 
@@ -325,7 +325,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"no_tokens": {"()": "config.log_filters.NoTokens"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_tokens"]}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},

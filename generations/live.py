@@ -27,6 +27,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import close_old_connections
+from django.http.cookie import parse_cookie
 from redis.exceptions import RedisError
 
 from generations.queue import LIVE_PREFIX
@@ -285,8 +286,9 @@ async def _refuse(send: Send, status: int, text: str) -> None:
 
 
 def _session(scope: Scope) -> bytes:
-    """What tells one visitor's streams from another's, without reading the session."""
-    return b"".join(value for name, value in scope["headers"] if name == b"cookie")
+    """What tells one visitor's streams from another's, without reading the session: its cookie, and no other's."""
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    return parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "").encode()
 
 
 application = LiveApplication()

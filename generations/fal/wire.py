@@ -21,6 +21,7 @@ from generations.fal.errors import ForeignUrl, ProtocolError
 from generations.fal.types import Completed, InProgress, InQueue, LogLine, Result, Status, Submitted
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+LONGEST_RETRY_AFTER_SECONDS = 300.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -180,9 +181,13 @@ def parse_time(value: object) -> datetime | None:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds; the form with a date is not read."""
+    """`Retry-After` in seconds, five minutes at most; the form with a date is not read.
+
+    A proxy's careless word must not hold a member's credits for days.
+    """
     value = headers.get("retry-after", "")
-    return float(value) if value.isdecimal() and value.isascii() and len(value) < 7 else None
+    is_number = value.isdecimal() and value.isascii() and len(value) < 7
+    return min(float(value), LONGEST_RETRY_AFTER_SECONDS) if is_number else None
 
 
 def _position(value: object) -> int | None:

@@ -14,6 +14,7 @@ from generations.lifecycle import attempts, watching
 from generations.lifecycle.connection import fal_client
 from generations.lifecycle.errors import UnknownDelivery
 from generations.models import Attempt, Delivery
+from generations.states import OPEN_ATTEMPTS
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,8 @@ def _act_on(attempt: Attempt, request_id: str) -> str:
         attempt, fal_client().locate(attempt.generation.engine, request_id)
     ):
         notes.append("found the lost request")
+    _keep_late(attempt, request_id)
     if attempt.generation.is_settled:
-        _keep_late(attempt, request_id)
         return f"too late: the generation was {attempt.generation.state}"
     if watching.check(attempt.generation_id):
         notes.append("moved the generation on")
@@ -81,10 +82,10 @@ def _act_on(attempt: Attempt, request_id: str) -> str:
 
 def _keep_late(attempt: Attempt, request_id: str) -> None:
     """A request that surfaces after we gave up: listed as what fal may bill, never captured from a released hold."""
-    late = Attempt.objects.filter(pk=attempt.pk, request_id="")
+    late = Attempt.objects.filter(pk=attempt.pk, request_id="").exclude(state__in=OPEN_ATTEMPTS)
     if late.update(request_id=request_id[:120], is_maybe_billed=True):
         log.error(
-            "request %s surfaced after its generation was settled; reconcile attempt %s",
+            "request %s surfaced after we gave it up; reconcile attempt %s",
             request_id,
             attempt.pk,
         )

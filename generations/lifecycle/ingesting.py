@@ -35,6 +35,9 @@ RESULT_GONE = attempts.of_ours("result_gone", "fal finished this but no longer h
 RESULT_NEVER_CAME = attempts.of_ours(
     "result_unavailable", "fal finished this but could not hand over the result."
 )
+NOT_BROUGHT_HOME = attempts.of_ours(
+    "not_brought_home", "fal finished this, and this site could not take the clip in."
+)
 NO_CLIP = attempts.of_ours("no_clip", "fal finished this, and its answer names no clip.")
 
 
@@ -50,10 +53,14 @@ def ingest(generation_id: uuid.UUID | str) -> bool:
         if attempt is None:
             log.error("generation %s is storing without an open attempt", generation_id)
             return False
-        url = _clip_url(attempt)
-        return url is not None and (
-            _fetch_and_settle(attempt, url) if url else attempts.given_up(attempt.pk, NO_CLIP)
-        )
+        try:
+            url = _clip_url(attempt)
+            return url is not None and (
+                _fetch_and_settle(attempt, url) if url else attempts.given_up(attempt.pk, NO_CLIP)
+            )
+        except Exception:
+            log.exception("attempt %s could not be brought home", attempt.pk)
+            return _stumbled(attempt)
 
 
 def _clip_url(attempt: Attempt) -> str | None:
@@ -63,6 +70,15 @@ def _clip_url(attempt: Attempt) -> str | None:
     engine = attempt.generation.catalogue_entry
     found = _at_path(attempt.result, (engine and engine.result_path) or USUAL_PATH)
     return found if isinstance(found, str) else ""
+
+
+def _stumbled(attempt: Attempt) -> bool:
+    """What nobody foresaw (an answer our database cannot hold, say) must not hold credits for ever."""
+    _count_failure(attempt)
+    if timezone.now() > _completed_at(attempt) + RESULT_PATIENCE:
+        return attempts.given_up(attempt.pk, NOT_BROUGHT_HOME)
+    _try_later(attempt)
+    return False
 
 
 def _at_path(data: Any, path: str) -> object:

@@ -33,7 +33,7 @@ def poster(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> Ht
     output = _output(find(membership.user, pk))
     if not output.poster:
         raise Http404
-    return media.serve(request, output.poster, content_type="image/jpeg")
+    return media.serve(request, output.poster, content_type="image/webp")
 
 
 @require_safe

@@ -78,8 +78,9 @@ def _filtered(asked: QueryDict, membership: Membership) -> GenerationQuerySet:
     wanted = STATES.get(asked.get("state", ""))
     if wanted:
         rows = rows.filter(state__in=[state.value for state in wanted[1]])
-    if asked.get("engine"):
-        rows = rows.filter(engine=asked["engine"])
+    engine = asked.get("engine", "").replace("\0", "")
+    if engine:
+        rows = rows.filter(engine=engine)
     who = asked.get("member", "")
     if who == "me":
         rows = rows.filter(user=membership.user)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from generations import lifecycle, media
 from generations.media import downloads
+from generations.models import Generation
 from generations.states import State
 from tests.bad_days.story import Story
 
@@ -88,3 +91,16 @@ def test_ingest_twice_at_once_is_ingest_once(story: Begin) -> None:
     assert inner == [False]
     told.assert_charged()
     assert not lifecycle.ingest(told.generation.pk)
+
+
+def test_what_nobody_foresaw_is_tried_again_and_holds_no_credits_for_ever(story: Begin) -> None:
+    told = story("").drive(until=State.STORING)
+    with mock.patch.object(media, "store_clip", side_effect=RuntimeError("no such case")):
+        assert not lifecycle.ingest(told.generation.pk)
+        told.generation.refresh_from_db()
+        assert told.generation.state == State.STORING
+        assert told.generation.next_check_at > timezone.now()
+        Generation.objects.update(completed_at=timezone.now() - timedelta(hours=2))
+        assert lifecycle.ingest(told.generation.pk)
+    told.generation.refresh_from_db()
+    told.assert_not_charged(code="not_brought_home")

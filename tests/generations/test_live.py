@@ -225,6 +225,24 @@ def test_one_session_cannot_take_every_stream(member: Membership, monkeypatch: p
     play(story)
 
 
+def test_other_cookies_make_no_new_session(member: Membership, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_PER_SESSION", 1)
+    asked = scope(member.user)
+    dressed_up = {
+        **asked,
+        "headers": [
+            (name, b"theme=dark; " + value if name == b"cookie" else value)
+            for name, value in asked["headers"]
+        ],
+    }
+
+    async def story(app: live.LiveApplication) -> None:
+        async with opened(app, asked) as first, opened(app, dressed_up) as second:
+            assert (first.status, second.status) == (200, 503)
+
+    play(story)
+
+
 def test_quiet_streams_are_kept_alive_and_asked_anew_now_and_then(
     member: Membership, monkeypatch: pytest.MonkeyPatch
 ) -> None:

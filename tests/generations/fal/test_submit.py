@@ -185,6 +185,13 @@ def test_a_4xx_is_a_definite_no_after_one_post(fal: WireServer, client: FalClien
     assert not caught.value.outcome.may_be_billed
 
 
+def test_a_careless_retry_after_keeps_nobody_waiting_for_days(fal: WireServer, client: FalClient) -> None:
+    fal.says(http(429, {"detail": "slow down"}, retry_after="999999"))
+    with pytest.raises(TryLater) as caught:
+        submit(client)
+    assert caught.value.retry_after_seconds == 300
+
+
 def test_429_is_tried_later_and_says_when(fal: WireServer, client: FalClient) -> None:
     fal.says(http(429, {"detail": "slow down"}, retry_after="7"))
     with pytest.raises(TryLater) as caught:

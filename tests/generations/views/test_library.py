@@ -122,3 +122,8 @@ def test_a_filtered_fragment_says_its_own_address(site: Client, member: Membersh
     response = site.get("/library/", {"q": "boat & fog", "state": "", "member": "me"}, headers=HTMX)
     assert response["HX-Push-Url"] == "/library/?q=boat+%26+fog&member=me"
     assert "<html" not in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["engine", "q", "member", "state", "before"])
+def test_a_nul_byte_in_the_query_is_no_error_of_ours(site: Client, name: str) -> None:
+    assert site.get("/library/", {name: "a\0b"}).status_code == 200
