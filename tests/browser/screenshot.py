@@ -197,7 +197,7 @@ def shrunk(png: bytes) -> bytes:
         image = shot.convert("RGB")
     for colours in (256, 192, 128, 96, 64):
         small = io.BytesIO()
-        image.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG).save(small, "PNG", optimize=True)
+        image.quantize(palette=image.quantize(colours)).save(small, "PNG", optimize=True)
         if small.tell() <= MOST_BYTES:
             return small.getvalue()
     raise AssertionError(f"the screenshot is larger than {MOST_BYTES} bytes")

@@ -32,6 +32,7 @@ def test_a_photo_becomes_a_clip_that_plays_and_49_credits_are_held_and_then_capt
     card = studio.card(PROMPT)
     expect(studio.pill).to_contain_text("49 held")
     expect(card).to_contain_text("49 credits held")
+    expect(card).to_contain_text("Running")
     assert not card.locator("video").count()
     expect(card).to_contain_text("Ready")
     expect(card).to_contain_text("49 credits captured")
