@@ -138,7 +138,7 @@ def _one_at_a_time(user: User, form_token: uuid.UUID) -> None:
 def _create(agreed: Quote, files: Pictures, *, user: User, team: Team, form_token: uuid.UUID) -> Generation:
     pk, now = uuid.uuid4(), timezone.now()
     hold = ledger.hold(
-        team.wallet,
+        ledger.open_wallet(team),
         amount=agreed.credits,
         user=user,
         reference=reference_of(pk),

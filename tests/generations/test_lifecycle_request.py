@@ -17,7 +17,7 @@ from PIL import Image
 from pytest_django.fixtures import Settings
 
 from accounts.errors import BudgetExceeded, InsufficientCredits, WalletNotActive
-from accounts.models import Budget, Hold, Membership, User
+from accounts.models import Budget, Hold, Membership, Team, User
 from generations import catalogue, lifecycle, media
 from generations.models import Generation, GenerationPicture, Picture, PriceVersion
 from generations.states import MOVES, SETTLED, State, origins
@@ -236,3 +236,17 @@ class TestGenerateCommand:
         with pytest.raises(CommandError, match=complaint):
             call_command("generate", *said, *words)
         assert nothing_happened()
+
+
+def test_a_team_whose_wallet_was_never_opened_is_refused_in_words() -> None:
+    team = Team.objects.create(name="Made in the admin", slug="made-in-the-admin")
+    member = MembershipFactory(team=team)
+    with pytest.raises(InsufficientCredits):
+        lifecycle.request(
+            user=member.user,
+            team=team,
+            engine="fal-ai/minimax/hailuo-2.3/pro/text-to-video",
+            params={"prompt": "A boat drifts out"},
+            form_token=uuid.uuid4(),
+        )
+    assert nothing_happened()

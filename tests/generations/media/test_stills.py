@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image, ImageCms
@@ -203,3 +205,24 @@ def test_bytes_flipped_anywhere_never_raise_anything_else() -> None:
                 stills.normalise(bytes(hurt))
             except PictureRefused:
                 continue
+
+
+def test_large_pictures_are_opened_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a megabyte may unfold to 320 MB: a dozen at once would be the end of the process."""
+    monkeypatch.setattr(stills, "LARGE_PIXELS", 10)
+    content, at_once, most = io.BytesIO(), 0, 0
+    Image.new("RGB", (20, 20)).save(content, "PNG")
+    real = stills.keep
+
+    def counted(image: Image.Image, *, is_lossy: bool) -> stills.Still:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+        return real(image, is_lossy=is_lossy)
+
+    monkeypatch.setattr(stills, "keep", counted)
+    with ThreadPoolExecutor(6) as pool:
+        kept = list(pool.map(stills.normalise, [content.getvalue()] * 6))
+    assert (len(kept), most) == (6, 1)
