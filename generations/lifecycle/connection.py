@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from functools import cache
 
@@ -11,6 +12,8 @@ from django.urls import reverse
 
 from generations import fal
 from generations.models import Attempt, Generation
+
+_making = threading.Lock()
 
 
 def fal_config() -> fal.FalConfig:
@@ -28,7 +31,9 @@ def fal_config() -> fal.FalConfig:
 
 def fal_client() -> fal.FalClient:
     """The client of this process; safe to share between its threads."""
-    return _client_of((os.getpid(), fal_config()))
+    # Without the lock, threads that ask at the same first moment would each make one and leave theirs open.
+    with _making:
+        return _client_of((os.getpid(), fal_config()))
 
 
 @cache

@@ -34,6 +34,9 @@ TICK_SECONDS = 0.1
 BELL_SECONDS = 2.0
 LOG_WRITE_SECONDS = 1.0
 CONNECTIONS = 32
+SHORT_STREAM_SECONDS = 30.0
+MOST_BROKEN_STREAMS = 3
+REFUSED_STREAMS_SECONDS = 30.0
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Watched:
     usual_seconds: float
     next_at: float = 0.0
     failures: int = 0
+    broken_streams: int = 0
     is_asking: bool = False
     last: object = None
     written_at: float = 0.0
@@ -127,8 +131,7 @@ class Watcher:
             return
         for each in await self._db(_claimed, self.owner, room):
             self.watched.setdefault(each.generation_id, each)
-            if each.state == State.RUNNING:
-                self._open_stream(each)
+            self._open_stream(each)
 
     async def _renew(self) -> None:
         """Lengthen our leases, and forget what is no longer ours: settled, cancelled, or taken over."""
@@ -210,8 +213,7 @@ class Watcher:
     def _follow(self, each: Watched, state: State) -> None:
         if state != each.state:
             each.state, each.since = state, timezone.now()
-        if state == State.RUNNING:
-            self._open_stream(each)
+        self._open_stream(each)
         self._later(
             each,
             pace.interval_seconds(
@@ -227,26 +229,38 @@ class Watcher:
         each.next_at = time.monotonic() + seconds
 
     def _open_stream(self, each: Watched) -> None:
-        """A stream for what runs, while there are fewer than the limit and fal gives them."""
-        is_full = len(self._streams) >= settings.FAL_STREAM_LIMIT
-        if each.is_streamed or is_full or time.monotonic() < self._no_streams_until:
+        """A stream, while there are fewer than the limit and fal gives them; what runs comes before what queues."""
+        limit = settings.FAL_STREAM_LIMIT
+        if each.state != State.RUNNING:
+            limit -= settings.FAL_CONCURRENCY
+        is_off = time.monotonic() < self._no_streams_until or each.broken_streams >= MOST_BROKEN_STREAMS
+        if each.is_streamed or is_off or len(self._streams) >= limit:
             return
         each.stream = asyncio.create_task(self._stream(each))
         self._streams.add(each.stream)
         each.stream.add_done_callback(self._streams.discard)
 
     async def _stream(self, each: Watched) -> None:
-        """Follow a stream; when it breaks, polling takes over at once, and no stream is tried for a while."""
+        """Follow a stream; when it ends early, polling takes over at once.
+
+        Silence is no fault: a long queue has nothing to say. A stream that breaks again and again is given up for this
+        request, and a refusal keeps all streams off for a while.
+        """
+        opened_at = time.monotonic()
         try:
             async for status in self._fal.stream(each.status_url):
                 await self._seen(each, status)
                 if isinstance(status, fal.Completed):
                     return
-        except fal.FalError as error:
+        except fal.NoAnswer as error:
             log.info("the status stream of attempt %s ended: %s", each.attempt_id, error)
+            each.broken_streams += time.monotonic() - opened_at < SHORT_STREAM_SECONDS
+        except fal.FalError as error:
+            log.info("no status stream for attempt %s: %s", each.attempt_id, error)
+            self._no_streams_until = time.monotonic() + REFUSED_STREAMS_SECONDS
         except Exception:
             log.exception("the status stream of attempt %s broke", each.attempt_id)
-        self._no_streams_until = time.monotonic() + pace.back_off_seconds(each.failures + 3)
+            each.broken_streams += 1
         self._later(each, pace.SOONEST_SECONDS)
 
     def _forget(self, generation_id: uuid.UUID) -> None:

@@ -125,6 +125,19 @@ class TestWatching:
         assert job["counts"]["stream"] == 1
         assert job["counts"]["status"] <= 4
 
+    def test_webhooks_keep_nobody_from_seeing_the_queue_and_the_run(
+        self, story: Begin, fal_settings: Settings
+    ) -> None:
+        fal_settings.FAL_WEBHOOK_BASE_URL = "http://127.0.0.1:9"  # nobody listens: only the watcher can tell
+        told = story("position=3 slow=2")
+        lifecycle.dispatch()
+        with watching():
+            wait_for(lambda: state_of(told) == State.RUNNING)
+            wait_for(lambda: state_of(told) == State.STORING)
+        [job] = told.sandbox.jobs()
+        assert job["counts"]["stream"] == 1
+        assert job["counts"]["status"] <= 2
+
     @pytest.mark.parametrize("fault", ["stream=404", "stream=drop"])
     def test_where_there_is_no_stream_it_polls(self, story: Begin, fault: str) -> None:
         told = story(fault)
