@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+BROWSER_TESTS = Path(__file__).parent / "browser"
 NO_CHROMIUM = "there is no Chromium on PATH; to run the browser tests: sudo apt-get install chromium"
 
 
@@ -22,12 +24,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Last, because the synchronous Playwright leaves an event loop running in the thread, and every test after it that
     brings a loop of its own, or asks the database anything, would be refused.
     """
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
-            if not chromium():
-                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+    items.sort(key=_needs_browser)
+    for item in filter(_needs_browser, items):
+        # Here and not in a hook of that folder: xdist reads the group in the same round of hooks.
+        item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.xdist_group("browser"))
+        if not chromium():
+            item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+
+
+def _needs_browser(item: pytest.Item) -> bool:
+    return BROWSER_TESTS in item.path.parents
 
 
 @pytest.fixture(scope="session")

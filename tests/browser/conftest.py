@@ -21,13 +21,6 @@ JOB_SECONDS = 1
 Visit = Callable[..., Person]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-
-
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     with running_stack(job_seconds=JOB_SECONDS, concurrency=4, fast_clips=True) as running:
