@@ -12,6 +12,7 @@ from typing import Any
 
 from django import forms
 from django.forms.boundfield import BoundField
+from django.http import QueryDict
 
 from generations import catalogue
 from generations.catalogue import Engine, Input
@@ -67,6 +68,13 @@ class GenerationForm(forms.Form):
                 self.add_error(None, sentence)
             else:
                 self.add_error(None, sentence)
+
+    def renew_token(self) -> None:
+        """Make a bound form a new one to send, with everything in it kept."""
+        data = QueryDict(mutable=True)
+        data.update(self.data)
+        data["form_token"] = str(uuid.uuid4())
+        self.data = data
 
     def raw(self, cleaned: Mapping[str, Any]) -> dict[str, Any]:
         """What was typed, by fal's names, without what was left empty."""

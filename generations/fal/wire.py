@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from generations.fal.errors import ForeignUrl, ProtocolError
 from generations.fal.types import Completed, InProgress, InQueue, LogLine, Result, Status, Submitted
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,120}")
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -11,6 +11,7 @@ from generations.lifecycle.connection import fal_client, fal_config
 from generations.lifecycle.deliveries import process_delivery, record_delivery
 from generations.lifecycle.dispatching import dispatch, waiting_position, waiting_positions
 from generations.lifecycle.errors import (
+    AlreadySent,
     LifecycleError,
     NotAMember,
     NotOrderable,
@@ -23,6 +24,7 @@ from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import check, observe, unknown
 
 __all__ = [
+    "AlreadySent",
     "LifecycleError",
     "NotAMember",
     "NotOrderable",

@@ -25,7 +25,8 @@ def record_delivery(*, token: str, request_id: str, body: bytes, signed_at: date
     Raises `UnknownDelivery` where the token in the address is not ours, or belongs to another request of fal's.
     """
     attempt = Attempt.objects.filter(token=token).first()
-    if attempt is None or attempt.request_id not in {"", request_id}:
+    others = Attempt.objects.filter(request_id=request_id[:120]).exclude(token=token)
+    if attempt is None or attempt.request_id not in {"", request_id} or others.exists():
         raise UnknownDelivery(f"no attempt of ours has this token and request {request_id[:120]!r}")
     with transaction.atomic():
         delivery, is_new = Delivery.objects.get_or_create(
@@ -83,7 +84,7 @@ def _act_on(attempt: Attempt, request_id: str) -> str:
 def _keep_late(attempt: Attempt, request_id: str) -> None:
     """A request that surfaces after we gave up: listed as what fal may bill, never captured from a released hold."""
     late = Attempt.objects.filter(pk=attempt.pk, request_id="").exclude(state__in=OPEN_ATTEMPTS)
-    if late.update(request_id=request_id[:120], is_maybe_billed=True):
+    if late.update(request_id=request_id, is_maybe_billed=True):
         log.error(
             "request %s surfaced after we gave it up; reconcile attempt %s",
             request_id,

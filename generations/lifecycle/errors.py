@@ -32,5 +32,15 @@ class PriceChanged(LifecycleError):
         )
 
 
+class AlreadySent(LifecycleError):
+    """The same form came again with other wishes: what it asked for first stands, and nothing more was held."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This form was sent before, with other wishes, and that clip is on its way. "
+            "Press Generate again to order this one as well."
+        )
+
+
 class UnknownDelivery(LifecycleError):
     """A webhook whose token or request is not one of ours."""

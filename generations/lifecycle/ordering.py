@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import ledger
 from accounts.models import Membership, Team, User
 from generations import catalogue, media, queue
-from generations.lifecycle.errors import NotAMember, NotOrderable, PriceChanged
+from generations.lifecycle.errors import AlreadySent, NotAMember, NotOrderable, PriceChanged
 from generations.models import Generation, GenerationPicture, Picture, PriceVersion
 from generations.models.generation import reference_of
 
@@ -54,24 +54,38 @@ def request(
     """Order one generation: hold the quote and ring for dispatch. The same form gives the same generation again.
 
     `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs. Raises `NotAMember`,
-    `NotOrderable`, `PriceChanged`, `catalogue.UnknownEngine`, `catalogue.InvalidInputs` (also for pictures),
-    `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever is raised, nothing is held.
+    `NotOrderable`, `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
+    `catalogue.InvalidInputs` (also for pictures), `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever
+    is raised, nothing is held.
     """
+    files = {name: list(chosen) for name, chosen in (pictures or {}).items() if chosen}
     earlier = _earlier(user, form_token)
     if earlier is not None:
-        return earlier
+        return _same(earlier, catalogue.get(engine), params, files)
     _check_member(user, team)
-    files = {name: list(chosen) for name, chosen in (pictures or {}).items() if chosen}
     agreed = _agreed(_orderable(engine), params, files, team=team, seen_credits=seen_credits)
     with transaction.atomic():
         _one_at_a_time(user, form_token)
-        return _earlier(user, form_token) or _create(
-            agreed, files, user=user, team=team, form_token=form_token
-        )
+        twin = _earlier(user, form_token)
+        if twin is not None:
+            return _same(twin, agreed.engine, params, files)
+        return _create(agreed, files, user=user, team=team, form_token=form_token)
 
 
 def _earlier(user: User, form_token: uuid.UUID) -> Generation | None:
     return Generation.objects.filter(user=user, form_token=form_token).first()
+
+
+def _same(
+    earlier: Generation, engine: catalogue.Engine, params: Mapping[str, object], files: Pictures
+) -> Generation:
+    """What the form made the first time; a form that was changed since (Back, edit, send) is no double click."""
+    cleaned = catalogue.clean(engine, params, pictures=files.keys())
+    had = sorted(earlier.picture_links.values_list("field", "position", "picture"))
+    has = sorted((name, at, each.pk) for name, chosen in files.items() for at, each in enumerate(chosen))
+    if (earlier.engine, earlier.inputs, had) != (engine.endpoint_id, cleaned, has):
+        raise AlreadySent
+    return earlier
 
 
 def _check_member(user: User, team: Team) -> None:

@@ -98,6 +98,9 @@ def _order(membership: Membership, draft: Draft, seen: int | None) -> Generation
         )
     except catalogue.InvalidInputs as error:
         draft.form.add_input_errors(error.errors)
+    except lifecycle.AlreadySent as error:
+        draft.form.add_error(None, str(error))
+        draft.form.renew_token()
     except (LedgerError, lifecycle.LifecycleError, catalogue.CatalogueError) as error:
         draft.form.add_error(None, str(error))
     return None

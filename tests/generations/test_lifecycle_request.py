@@ -54,8 +54,16 @@ def test_a_request_is_a_hold_a_row_and_its_pictures(member: Membership, picture:
 def test_the_same_form_gives_the_same_generation(member: Membership, picture: Picture) -> None:
     token = uuid.uuid4()
     first = order(member, picture, prompt="waves", form_token=token)
-    second = order(member, picture, prompt="something else by now", form_token=token)
+    second = order(member, picture, prompt="waves", form_token=token)
     assert first == second
+    assert Hold.objects.count() == 1
+
+
+def test_the_same_form_with_other_wishes_is_no_double_click(member: Membership, picture: Picture) -> None:
+    token = uuid.uuid4()
+    order(member, picture, prompt="waves", form_token=token)
+    with pytest.raises(lifecycle.AlreadySent, match="Press Generate again"):
+        order(member, picture, prompt="something else by now", form_token=token)
     assert Hold.objects.count() == 1
 
 

@@ -84,6 +84,23 @@ def test_the_form_after_an_order_makes_a_new_one(site: Client, member: Membershi
     assert token[1] != first["form_token"]
 
 
+def test_a_form_that_was_changed_after_it_was_sent_is_asked_about_and_then_ordered(
+    site: Client, member: Membership
+) -> None:
+    sent = form(member)
+    site.post("/generate/", sent)
+    changed = {**sent, "prompt": "Now the boat comes home"}
+    response = site.post("/generate/", changed)
+    html = response.content.decode()
+    assert response.status_code == 422
+    assert "This form was sent before" in html
+    assert "Now the boat comes home" in html
+    token = re.search(r'name="form_token" value="([^"]+)"', html)
+    assert token
+    assert site.post("/generate/", {**changed, "form_token": token[1]}).status_code == 302
+    assert Generation.objects.count() == 2
+
+
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "fragment"])
 def test_what_is_refused_comes_back_with_what_was_typed(
     headers: dict[str, str], site: Client, member: Membership
