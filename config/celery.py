@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+
+from generations import trace
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# The header in which a bell carries the browser's request to the task that answers it.
+REQUEST_HEADER = "clipledger_request"
 
 app = Celery("clipledger")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -15,3 +21,20 @@ app.conf.beat_schedule = {
     "dispatch": {"task": "generations.dispatch", "schedule": 2.0, "options": {"expires": 10}},
     "sweep": {"task": "generations.sweep", "schedule": 15.0, "options": {"expires": 60}},
 }
+
+
+@signals.before_task_publish.connect
+def carry_request(headers: dict[str, Any], **_: Any) -> None:
+    request = trace.current().get("request")
+    if request:
+        headers[REQUEST_HEADER] = request
+
+
+@signals.task_prerun.connect
+def take_request(task_id: str, task: Any, **_: Any) -> None:
+    trace.start(task=task_id, request=task.request.get(REQUEST_HEADER))
+
+
+@signals.task_postrun.connect
+def forget_request(**_: Any) -> None:
+    trace.start()

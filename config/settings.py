@@ -138,6 +138,7 @@ INSTALLED_APPS = [
     "generations",
 ]
 MIDDLEWARE = [
+    "config.middleware.request_id",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -221,6 +222,8 @@ SECURE_PROXY_SSL_HEADER = (
 # Failed sign-ins are counted per address: behind a proxy that is the one the proxy saw, not the proxy's own.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.bool("BEHIND_PROXY", default=False) else 0
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
+# A balancer asks each host directly, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -320,20 +323,37 @@ PAUSE_PROBE_SECONDS = env.float("PAUSE_PROBE_SECONDS", default=60)
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
 
-# --- Logs -------------------------------------------------------------------------------------------------------
+# --- Seen from outside ------------------------------------------------------------------------------------------
+# Who may read /metrics: whoever sends this as a bearer token; without one, only this machine itself.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+LOG_FORMAT = env.str("LOG_FORMAT", default="json" if IS_PRODUCTION else "text")
+if LOG_FORMAT not in {"json", "text"}:
+    raise ImproperlyConfigured("LOG_FORMAT must be json (one object a line) or text.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {"no_tokens": {"()": "config.log_filters.NoTokens"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_tokens"]}},
+    "formatters": {"text": {"()": "config.logs.Text"}, "json": {"()": "config.logs.JsonLines"}},
+    "filters": {"no_tokens": {"()": "config.log_filters.NoTokens"}, "traced": {"()": "config.logs.Traced"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["no_tokens", "traced"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "clipledger.requests": {"level": "INFO" if IS_PRODUCTION else "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
     },
 }
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+if SENTRY_DSN:
+    from config import sentry
+
+    sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default=CLIPLEDGER_ENV))
 if IS_TEST:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from accounts.urls import entrance
+from config import health
 
 admin.site.site_header = "Clipledger"
 admin.site.site_title = "Clipledger"
@@ -13,6 +14,8 @@ admin.site.index_title = "Books and generations"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("accounts/", include(entrance)),
     path("", include("accounts.urls")),

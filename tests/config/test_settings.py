@@ -19,9 +19,11 @@ COMPLETE = {
 }
 
 
-def start(environment: dict[str, str], *, show: str = "") -> subprocess.CompletedProcess[str]:
+def start(
+    environment: dict[str, str], *, show: str = "", before: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Read the settings as a new process would, with nothing of ours in its environment."""
-    code = f"import django; from django.conf import settings; django.setup(); print({show or 'None'})"
+    code = f"{before}import django; from django.conf import settings; django.setup(); print({show or 'None'})"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     env = {**inherited, "DJANGO_SETTINGS_MODULE": "config.settings", **environment}
     return subprocess.run(
@@ -81,3 +83,16 @@ def test_a_secret_key_that_can_be_guessed_is_refused(key: str) -> None:
 def test_host_names_may_be_written_with_spaces_between() -> None:
     done = start({**COMPLETE, "ALLOWED_HOSTS": "a.example.com, b.example.com"}, show="settings.ALLOWED_HOSTS")
     assert done.stdout.strip() == "['a.example.com', 'b.example.com']"
+
+
+@pytest.mark.parametrize(("set_to", "used"), [("", "json"), ("text", "text")])
+def test_production_logs_lines_for_machines_unless_told_otherwise(set_to: str, used: str) -> None:
+    environment = {**COMPLETE, "LOG_FORMAT": set_to} if set_to else COMPLETE
+    done = start(environment, show="settings.LOGGING['handlers']['stderr']['formatter']")
+    assert done.stdout.strip() == used, done.stderr
+
+
+def test_an_unknown_log_format_is_refused() -> None:
+    done = start({**COMPLETE, "LOG_FORMAT": "xml"})
+    assert done.returncode != 0
+    assert "LOG_FORMAT must be json" in done.stderr
