@@ -39,7 +39,7 @@ from generations.catalogue.errors import (
 )
 from generations.catalogue.inputs import clean, quote_facts, quote_params
 from generations.catalogue.loader import load
-from generations.catalogue.pictures import check_picture
+from generations.catalogue.pictures import check_picture, fitting_sides
 from generations.catalogue.price import check_rule, price_usd, quote_credits, rule_params
 from generations.catalogue.schema import Engine, Input, Limits, PictureLimits, Price, PriceExample, Timing
 
@@ -66,6 +66,7 @@ __all__ = [
     "describe_price",
     "engines",
     "find",
+    "fitting_sides",
     "get",
     "orderable",
     "price_usd",

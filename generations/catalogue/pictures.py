@@ -32,6 +32,16 @@ def check_picture(
     return [f"This picture {is_} {engine.label} {takes}." for is_, takes in filter(None, problems)]
 
 
+def fitting_sides(engine: Engine, *, width: int, height: int) -> tuple[int, int]:
+    """The sides (px) a picture is sent with: scaled down to the engine's largest side, never up."""
+    limits = engine.limits.picture
+    most = (limits and limits.max_side_px) or 0
+    longest = max(width, height)
+    if not most or longest <= most:
+        return width, height
+    return max(1, round(width * most / longest)), max(1, round(height * most / longest))
+
+
 def normal_format(found: str) -> str:
     """ "JPG" and "jpeg" are the same thing."""
     name = found.strip().lower().removeprefix(".")

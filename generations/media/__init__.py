@@ -18,7 +18,7 @@ from generations.media.errors import (
     PictureRefused,
     StorageUnavailable,
 )
-from generations.media.pictures import Prepared, accept_picture, prepare_for, violations
+from generations.media.pictures import Prepared, accept_picture, note, prepare_for, violations
 from generations.media.probing import ClipFacts, poster, probe
 from generations.media.remote import accept_picture_url
 from generations.media.sample import sample_picture
@@ -43,6 +43,7 @@ __all__ = [
     "accept_picture_url",
     "fetch_clip",
     "may_fetch_from",
+    "note",
     "poster",
     "prepare_for",
     "probe",

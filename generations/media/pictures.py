@@ -80,7 +80,8 @@ def keep_still(still: Still, *, team: Team, user: User, original_name: str) -> P
 def violations(engine: Engine, picture: Picture) -> list[str]:
     """What is wrong with this picture for this engine, in sentences; empty when `prepare_for` would fit.
 
-    Judged is what would be sent: a wrong format or too many bytes are our work to mend, wrong sides are not.
+    Judged is what would be sent: a wrong format, too many bytes and too large a side are our work to mend; a side
+    too small and a wrong ratio are not. Where scaling down does not help, the sentences name the sides it came with.
     """
     form, size_bytes = picture.format, picture.size_bytes
     if _must_change(engine, picture):
@@ -89,13 +90,24 @@ def violations(engine: Engine, picture: Picture) -> list[str]:
             size_bytes = len(content)
         except PictureRefused as refusal:
             return [refusal.member_message]
+    width, height = _sent_sides(engine, picture)
+    if not catalogue.check_picture(engine, format=form, bytes=size_bytes, width=width, height=height):
+        return []
     return catalogue.check_picture(
         engine, format=form, bytes=size_bytes, width=picture.width, height=picture.height
     )
 
 
+def note(engine: Engine, picture: Picture) -> str:
+    """What is done to a picture that fits the engine only scaled down, for the member; empty when nothing is."""
+    if not _is_scaled(engine, picture):
+        return ""
+    width, height = _sent_sides(engine, picture)
+    return f"Will be scaled down to {width} x {height} px, the most {engine.label} takes."
+
+
 def prepare_for(engine: Engine, picture: Picture) -> Prepared:
-    """The picture in a format and number of bytes the engine takes.
+    """The picture in a format, a number of bytes and with sides the engine takes.
 
     Raises `PictureRefused` when no encoding fits or our copy is gone, `StorageUnavailable` when it cannot be read.
     """
@@ -136,9 +148,16 @@ def _must_change(engine: Engine, picture: Picture) -> bool:
     limits = engine.limits.picture
     if limits is None:
         return False
-    return picture.format not in limits.formats or picture.size_bytes > (
-        limits.max_bytes or picture.size_bytes
-    )
+    is_heavy = picture.size_bytes > (limits.max_bytes or picture.size_bytes)
+    return picture.format not in limits.formats or is_heavy or _is_scaled(engine, picture)
+
+
+def _sent_sides(engine: Engine, picture: Picture) -> tuple[int, int]:
+    return catalogue.fitting_sides(engine, width=picture.width, height=picture.height)
+
+
+def _is_scaled(engine: Engine, picture: Picture) -> bool:
+    return _sent_sides(engine, picture) != (picture.width, picture.height)
 
 
 def _recoded(engine: Engine, picture: Picture) -> tuple[bytes, str]:
@@ -146,8 +165,9 @@ def _recoded(engine: Engine, picture: Picture) -> tuple[bytes, str]:
     limits = engine.limits.picture
     assert limits is not None
     most = limits.max_bytes or settings.MAX_PICTURE_BYTES
-    image = stills.decode(_stored_bytes(picture))
-    if image.mode == "RGBA" and "png" in limits.formats and picture.format != "png":
+    image = stills.scaled(stills.decode(_stored_bytes(picture)), _sent_sides(engine, picture))
+    may_shrink = picture.format != "png" or _is_scaled(engine, picture)
+    if image.mode == "RGBA" and "png" in limits.formats and may_shrink:
         content = stills.encode(image, "png")
         if len(content) <= most:
             return content, "png"

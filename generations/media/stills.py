@@ -134,6 +134,13 @@ def decode(content: bytes) -> Image.Image:
         return image
 
 
+def scaled(image: Image.Image, sides: tuple[int, int]) -> Image.Image:
+    """The image with these sides (px); itself where it has them already."""
+    if image.size == sides:
+        return image
+    return image.resize(sides, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
 @contextmanager
 def _decoding(content: bytes) -> Iterator[None]:
     try:

@@ -37,6 +37,12 @@ class PictureRow:
         return self.input.name
 
     @property
+    def notes(self) -> list[str]:
+        """What is done to the pictures before they are sent; nothing while something is wrong with them."""
+        said = [] if self.errors else [media.note(self.engine, picture) for picture in self.pictures]
+        return [text for text in dict.fromkeys(said) if text]
+
+    @property
     def has_room(self) -> bool:
         return len(self.pictures) < (1 if self.input.widget == "picture" else MOST_PICTURES)
 
@@ -56,6 +62,8 @@ class PictureRow:
             said.append(f"up to {limits.max_bytes / 1024 / 1024:g} MB")
         if limits.min_side_px:
             said.append(f"each side at least {limits.min_side_px} px")
+        if limits.max_side_px:
+            said.append(f"above {limits.max_side_px} px scaled down")
         if limits.min_ratio and limits.max_ratio:
             said.append(f"between {_ratio(limits.min_ratio)} and {_ratio(limits.max_ratio)}")
         return ", ".join(said)

@@ -3,7 +3,7 @@
 import pytest
 
 from generations import catalogue
-from generations.catalogue import UnknownEngine, check_picture
+from generations.catalogue import UnknownEngine, check_picture, fitting_sides
 
 REQUIRED = [
     "minimax/hailuo-2.3/pro/image-to-video",
@@ -139,6 +139,22 @@ def test_too_large_a_side_is_said_too():
     assert check_picture(wan, **FITS | {"width": 2001}) == [
         "This picture is 2001 x 768 px; Wan 2.5 Preview takes at most 2000 px on each side."
     ]
+
+
+@pytest.mark.parametrize(
+    ("sides", "sent"),
+    [((3024, 4032), (1500, 2000)), ((2001, 1000), (2000, 1000)), ((2000, 2000), (2000, 2000)),
+     ((400, 360), (400, 360)), ((16_000, 1), (2000, 1)), ((0, 0), (0, 0))],
+)  # fmt: skip
+def test_sides_are_scaled_down_to_the_engines_largest_and_never_up(sides, sent):
+    wan = catalogue.get("fal-ai/wan-25-preview/image-to-video")
+    width, height = sides
+    assert fitting_sides(wan, width=width, height=height) == sent
+
+
+def test_an_engine_without_a_largest_side_takes_every_picture_at_its_size():
+    assert fitting_sides(hailuo(), width=9000, height=6000) == (9000, 6000)
+    assert fitting_sides(catalogue.get("fal-ai/veo3.1"), width=9000, height=6000) == (9000, 6000)
 
 
 def test_an_impossible_picture_is_refused_and_not_a_crash():

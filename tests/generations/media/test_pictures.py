@@ -19,6 +19,7 @@ from generations.media import (
     PictureRefused,
     StorageUnavailable,
     accept_picture,
+    note,
     prepare_for,
     sample_picture,
     violations,
@@ -160,6 +161,52 @@ def test_wrong_sides_are_said_with_the_engines_limits(
     found = upload(encoded(picture(*size), "JPEG"), team, user)
     (said,) = violations(catalogue.get(HAILUO), found)
     assert words in said
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_picture_above_the_engines_largest_side_is_sent_scaled_down(
+    kind: str, team: Team, user: User, media_root: Path
+) -> None:
+    found = upload(encoded(picture(900, 1200), kind), team, user)
+    engine = engine_with(max_side_px=600)
+    assert violations(engine, found) == []
+    assert note(engine, found) == "Will be scaled down to 450 x 600 px, the most Hailuo 2.3 Pro takes."
+    sent = Image.open(prepare_for(engine, found).file)
+    assert sent.size == (450, 600)
+    red, _, blue = sent.convert("RGB").getpixel((100, 300))
+    assert red > 150 > blue, "the left half is red still"
+    with Image.open(media_root / str(found.file)) as stored:
+        assert stored.size == (900, 1200), "what is stored keeps its size"
+
+
+def test_a_transparent_picture_stays_transparent_when_scaled_down(team: Team, user: User) -> None:
+    seen_through = picture(900, 1200).convert("RGBA")
+    seen_through.putalpha(Image.linear_gradient("L").resize(seen_through.size))
+    found = upload(encoded(seen_through, "PNG"), team, user)
+    prepared = prepare_for(engine_with(max_side_px=600), found)
+    sent = Image.open(prepared.file)
+    assert (prepared.content_type, sent.mode, sent.size) == ("image/png", "RGBA", (450, 600))
+
+
+def test_a_picture_within_the_sides_is_never_scaled_up(team: Team, user: User, media_root: Path) -> None:
+    found = upload(encoded(picture(), "JPEG"), team, user)
+    engine = engine_with(max_side_px=4000)
+    assert note(engine, found) == ""
+    assert prepare_for(engine, found).file.read() == (media_root / str(found.file)).read_bytes()
+
+
+def test_a_picture_too_small_once_scaled_down_is_refused_with_the_sides_it_came_with(
+    team: Team, user: User
+) -> None:
+    found = upload(encoded(picture(1600, 700), "JPEG"), team, user)
+    (said,) = violations(engine_with(max_side_px=600), found)
+    assert said == "This picture is 1600 x 700 px; Hailuo 2.3 Pro takes at most 600 px on each side."
+
+
+def test_a_wrong_ratio_stays_refused_however_large_the_picture_is(team: Team, user: User) -> None:
+    found = upload(encoded(picture(2400, 800), "JPEG"), team, user)
+    said = violations(engine_with(max_side_px=2000), found)
+    assert any("nothing wider than 2.5" in text for text in said)
 
 
 def test_the_sample_fits_every_orderable_engine(team: Team, user: User) -> None:

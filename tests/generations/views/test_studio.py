@@ -30,6 +30,7 @@ from tests.generations.views.conftest import (
 )
 
 HTMX = {"HX-Request": "true"}
+WAN_25 = "fal-ai/wan-25-preview/image-to-video"
 FIRST_LAST = "fal-ai/veo3.1/first-last-frame-to-video"
 
 
@@ -341,3 +342,21 @@ def test_a_picture_too_many_is_taken_out(site: Client, member: Membership) -> No
     ).content.decode()
     assert 'name="image_url" value=' not in html
     assert picture(member).pk
+
+
+def test_a_photo_above_the_engines_largest_side_is_taken_and_the_page_says_that_it_is_scaled(
+    site: Client, member: Membership
+) -> None:
+    sent = {"engine": WAN_25, "field": "image_url", "image_url-file": upload(width=1800, height=2400)}
+    response = site.post("/pictures/", sent)
+    html = response.content.decode()
+    assert response.status_code == 200
+    assert "Will be scaled down to 1500 x 2000 px, the most Wan 2.5 Preview takes." in html
+    pk = Picture.objects.get().pk
+    order = form(member, image_url=[str(pk)]) | {
+        "engine": WAN_25,
+        "shown_engine": WAN_25,
+        "seen_credits": "75",
+    }
+    assert site.post("/generate/", order).status_code == 302
+    assert Generation.objects.get().engine == WAN_25
