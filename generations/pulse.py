@@ -1,4 +1,4 @@
-"""Signs of life: who swept, watched or worked last, and when. Kept in Valkey alone, since losing them costs a few seconds.
+"""Signs of life: who swept, watched or worked last, and when. Kept in Valkey alone: losing them costs a few seconds.
 
 Nothing is decided by a pulse. It is what the metrics and the operations page show, and both say "not known" without it.
 """
@@ -6,6 +6,8 @@ Nothing is decided by a pulse. It is what the metrics and the operations page sh
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
 from functools import cache
 from typing import cast
@@ -20,6 +22,11 @@ WATCHER = "watcher"
 WORKER = "worker"
 PREFIX = "clipledger:pulse:"
 KEPT_SECONDS = 3600
+
+
+def here() -> str:
+    """The name of this process: its host and its number."""
+    return f"{socket.gethostname()[:30]}:{os.getpid()}"
 
 
 def beat(kind: str, owner: str) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from generations import lifecycle, queue
+from generations import lifecycle, pulse, queue
 
 
 @shared_task(name=queue.DISPATCH)
 def dispatch() -> None:
     """Send to fal what may go now."""
+    pulse.beat(pulse.WORKER, pulse.here())
     lifecycle.dispatch()
 
 

@@ -6,9 +6,15 @@ id is also in the address of its page and in the tags fal keeps, so one id leads
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # In the order in which they are written.
 IDS = ("request", "task", "generation", "attempt", "fal_request", "delivery")
@@ -24,6 +30,20 @@ def bound(**ids: object) -> Iterator[None]:
         yield
     finally:
         _bound.reset(token)
+
+
+def of(name: str) -> Callable[[Callable[Concatenate[A, P], T]], Callable[Concatenate[A, P], T]]:
+    """Bind the first argument of a function, an id, under this name for as long as the function runs."""
+
+    def decorated(function: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[A, P], T]:
+        @wraps(function)
+        def traced(first: A, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            with bound(**{name: first}):
+                return function(first, *args, **kwargs)
+
+        return traced
+
+    return decorated
 
 
 def start(**ids: object) -> None:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from generations import fal, lifecycle
+from generations import fal, lifecycle, trace
 from generations.fal.signatures import JwksCache, KeysUnavailable, SignatureError
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,10 @@ def receive(request: HttpRequest, token: str) -> HttpResponse:
         return HttpResponse("not signed by fal", status=401, content_type="text/plain")
     signed_at = datetime.fromtimestamp(signed.signed_at_seconds, UTC)
     try:
-        lifecycle.record_delivery(token=token, request_id=signed.request_id, body=body, signed_at=signed_at)
+        with trace.bound(fal_request=signed.request_id):
+            lifecycle.record_delivery(
+                token=token, request_id=signed.request_id, body=body, signed_at=signed_at
+            )
     except lifecycle.UnknownDelivery as error:
         log.warning("a webhook was not ours: %s", error)
         return HttpResponse("unknown", status=404, content_type="text/plain")

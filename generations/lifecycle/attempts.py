@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from generations import fal, queue
+from generations import fal, queue, trace
 from generations.lifecycle import moves
 from generations.models import Attempt, DispatchPause, Generation
 from generations.states import OPEN_ATTEMPTS, AttemptState, State
@@ -30,7 +30,10 @@ CANCELED = "client_cancelled"
 def accepted(attempt: Attempt, receipt: fal.Submitted) -> bool:
     """fal has it: by its own answer, by its webhook, or found in its history. False where that was known before."""
     try:
-        with transaction.atomic():
+        with (
+            trace.bound(generation=attempt.generation_id, attempt=attempt.pk, fal_request=receipt.request_id),
+            transaction.atomic(),
+        ):
             return _accept(attempt, receipt, now=timezone.now())
     except IntegrityError:
         log.exception(
@@ -55,6 +58,7 @@ def _accept(attempt: Attempt, receipt: fal.Submitted, *, now: datetime) -> bool:
     )
     if not changed:
         return False
+    log.info("fal has attempt %s", attempt.number)
     DispatchPause.objects.all().delete()
     if generation.state == State.SUBMITTED:
         moves.touch(
@@ -65,6 +69,7 @@ def _accept(attempt: Attempt, receipt: fal.Submitted, *, now: datetime) -> bool:
     return True
 
 
+@trace.of("attempt")
 def lost(attempt_id: int) -> bool:
     """Nobody knows whether fal has it: it is never sent again, and the hold stays until somebody does know."""
     now = timezone.now()
@@ -82,6 +87,7 @@ def lost(attempt_id: int) -> bool:
     return bool(changed)
 
 
+@trace.of("attempt")
 def ended(attempt_id: int, error: fal.FalError, *, is_counted: bool = True) -> bool:
     """The attempt is over, badly. A new one follows where the outcome allows and one is left; else it is settled."""
     return _end(
@@ -96,11 +102,13 @@ def ended(attempt_id: int, error: fal.FalError, *, is_counted: bool = True) -> b
     )
 
 
+@trace.of("attempt")
 def given_up(attempt_id: int, outcome: fal.Outcome) -> bool:
     """The attempt is over by our own judgement."""
     return _end(attempt_id, outcome, error_type=outcome.reason[:80])
 
 
+@trace.of("attempt")
 def put_back(attempt_id: int, *, reason: str, delay_seconds: float) -> bool:
     """It never reached fal and is nobody's failure (the account is locked): the generation waits, untouched."""
     now = timezone.now()

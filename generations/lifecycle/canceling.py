@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from generations import fal, queue
+from generations import fal, queue, trace
 from generations.lifecycle import attempts, moves
 from generations.lifecycle.connection import fal_client, receipt_of
 from generations.models import Attempt, Generation
@@ -35,6 +35,7 @@ def cancel(generation: Generation, *, actor: User) -> bool:
     return True
 
 
+@trace.of("generation")
 def send_cancel(generation_id: uuid.UUID | str) -> bool:
     """Tell fal to stop the attempt that is there. Whether fal took it; the sweep asks again where not."""
     attempt = attempts.open_attempt(generation_id)

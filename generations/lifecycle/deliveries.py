@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from generations import fal, queue
+from generations import fal, queue, trace
 from generations.lifecycle import attempts, watching
 from generations.lifecycle.connection import fal_client
 from generations.lifecycle.errors import UnknownDelivery
@@ -43,6 +43,7 @@ def record_delivery(*, token: str, request_id: str, body: bytes, signed_at: date
     return is_new
 
 
+@trace.of("delivery")
 def process_delivery(delivery_id: int | str) -> bool:
     """Let a delivery have its effect, once. False where fal could not be asked: the sweep comes back to it."""
     delivery = Delivery.objects.select_related("attempt__generation").filter(

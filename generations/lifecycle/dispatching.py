@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from generations import fal, queue
+from generations import fal, queue, trace
 from generations.lifecycle import attempts, leases, moves, pictures
 from generations.lifecycle.connection import fal_client, tags_of, webhook_url
 from generations.models import Attempt, DispatchPause, Generation
@@ -60,7 +60,8 @@ def dispatch() -> int:
         claim = _claim_next()
         if claim is None:
             return done
-        with leases.renewed(claim.generation_id, owner=claim.owner):
+        lease = leases.renewed(claim.generation_id, owner=claim.owner)
+        with trace.bound(generation=claim.generation_id), lease:
             try:
                 _send(claim)
             finally:

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from generations import fal, media
+from generations import fal, media, trace
 from generations.lifecycle import attempts, leases, moves
 from generations.lifecycle.connection import fal_client, receipt_of
 from generations.models import Attempt, Generation, Output
@@ -41,6 +41,7 @@ NOT_BROUGHT_HOME = attempts.of_ours(
 NO_CLIP = attempts.of_ours("no_clip", "fal finished this, and its answer names no clip.")
 
 
+@trace.of("generation")
 def ingest(generation_id: uuid.UUID | str) -> bool:
     """Take one step towards the end of a generation that fal has finished; whether it is settled or sent anew.
 

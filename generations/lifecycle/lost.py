@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from generations import fal
+from generations import fal, trace
 from generations.lifecycle import attempts, moves
 from generations.lifecycle.connection import fal_client
 from generations.lifecycle.timeouts import peak_seconds
@@ -33,6 +33,7 @@ UNRESOLVED = attempts.of_ours(
 )
 
 
+@trace.of("generation")
 def resolve(generation_id: uuid.UUID | str) -> bool:
     """Look a lost attempt up in fal's history; whether that settled what became of it."""
     attempt = attempts.open_attempt(generation_id)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import ledger
 from accounts.models import Hold
-from generations import fal, media, queue
+from generations import fal, media, pulse, queue
 from generations.lifecycle import attempts, costs, leases, lost, timeouts, watching
 from generations.models import Attempt, Delivery, Generation
 from generations.states import AT_FAL, SETTLED, AttemptState, State
@@ -29,7 +29,9 @@ UNWATCHED_SECONDS = 45
 
 def sweep() -> dict[str, int]:
     """One round; how many rows each step touched."""
-    return {step.__name__.lstrip("_"): _counted(step) for step in STEPS}
+    counted = {step.__name__.lstrip("_"): _counted(step) for step in STEPS}
+    pulse.beat(pulse.SWEEP, pulse.here())
+    return counted
 
 
 def _counted(step: Callable[[], int]) -> int:
