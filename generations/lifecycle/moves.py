@@ -7,15 +7,18 @@ nothing and answers False.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import datetime
 from typing import Any
 
 from accounts import ledger
 from accounts.models import User
-from generations import queue
+from generations import queue, trace
 from generations.models import Generation
 from generations.states import MOVES, SETTLED, State
+
+log = logging.getLogger(__name__)
 
 
 def lock(generation_id: uuid.UUID | str) -> Generation:
@@ -74,11 +77,23 @@ def succeeded(generation: Generation, *, now: datetime) -> bool:
     return True
 
 
-def failed(generation: Generation, *, code: str, message: str, now: datetime) -> bool:
-    """It will not come: the hold is released, and `message` says why in words for the member."""
+def failed(
+    generation: Generation,
+    *,
+    code: str,
+    message: str,
+    now: datetime,
+    actor: User | None = None,
+    reason: str = "",
+) -> bool:
+    """It will not come: the hold is released, and `message` says why in words for the member.
+
+    Where a person decides so, `actor` and `reason` stand on the entry.
+    """
     if not _settle(generation, State.FAILED, now=now, failure_code=code[:60], failure_message=message[:500]):
         return False
-    ledger.release(generation.hold, reason=f"Not charged: {code.replace('_', ' ')}.", now=now)
+    why = reason or f"Not charged: {code.replace('_', ' ')}."
+    ledger.release(generation.hold, reason=why, actor=actor, now=now)
     return True
 
 
@@ -108,6 +123,8 @@ def _move(generation: Generation, to: State, *, now: datetime, **fields: Any) ->
     origin = State(generation.state)
     if to not in MOVES[origin] or not _write(generation, {"state": to, "changed_at": now, **fields}):
         return False
+    with trace.bound(generation=generation.pk):
+        log.info("%s -> %s%s", origin, to, f" ({fields['failure_code']})" if "failure_code" in fields else "")
     queue.announce(generation.team_id, str(generation.pk))
     return True
 
