@@ -3,6 +3,7 @@
 PORT ?= 8000
 HOST ?= 127.0.0.1
 PYTEST_ARGS ?=
+DRILL_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-requirements-dev
@@ -12,7 +13,7 @@ OFFLINE := CLIPLEDGER_ENV=test
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup run test bench lint format lock clean help
+.PHONY: setup run test drill bench lint format lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +30,9 @@ run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
 test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+
+drill: $(STAMP) ## the long drill: random faults over 3000 generations, then the books (DRILL_ARGS="--seed 7")
+	@$(BIN)/python manage.py drill --count 3000 --patience 600 $(DRILL_ARGS)
 
 bench: $(STAMP) ## the benchmarks; writes bench/latest.json
 	@$(BIN)/python -m config.stack exec --durable -- $(BIN)/python -m bench

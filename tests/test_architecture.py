@@ -22,7 +22,7 @@ LEVELS = (
     ("models", "migrations"),
     ("ledger", "ledger_check", "media", "words"),
     ("lifecycle", "people"),
-    ("tasks", "watcher", "webhooks", "management"),
+    ("tasks", "watcher", "webhooks", "metrics", "stuck", "management"),
     ("workspace", "permissions", "adapters"),
     ("views", "forms", "admin", "api", "urls", "templatetags", "context_processors", "live"),
 )
@@ -96,7 +96,7 @@ def _judge(module: str, target: Import) -> Iterator[str]:
 
 def _judge_ours(module: str, app: str, room: str, target: str, to_app: str, to_room: str) -> Iterator[str]:
     if to_app == "config":
-        if room == "drill" and _is_within(target, ("config.stack",)):
+        if _is_within(module, ("generations.drill", TOOLS["drill"])) and _is_within(target, ("config.stack",)):
             return  # it starts servers and processes, and pulls them down
         yield f"must not import {target}: applications know nothing of the configuration"
         return

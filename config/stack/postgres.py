@@ -59,11 +59,12 @@ class Postgres:
         _end_leftovers(self.data)
 
 
-def start(directory: Path, *, checkout: Path, is_durable: bool = True) -> Postgres:
+def start(directory: Path, *, checkout: Path, is_durable: bool = True, port: int | None = None) -> Postgres:
     """Start the server of `directory` and make its database; the caller holds the directory's lock.
 
-    A server left there by a killed parent is stopped first. With `is_durable` off the server is faster and a crash of
-    the machine may lose the data: for tests. Raises StackError with the end of the server's log.
+    It takes a free port unless told which. A server left there by a killed parent is stopped first. With `is_durable`
+    off the server is faster and a crash of the machine may lose the data: for tests. Raises StackError with the end of
+    the server's log.
     """
     base = places.private_directory(directory / "postgres")
     bin_directory = binaries.postgres_directory()
@@ -80,7 +81,7 @@ def start(directory: Path, *, checkout: Path, is_durable: bool = True) -> Postgr
     _check_version(data, bin_directory, disguise)
     for _ in range(3):
         try:
-            return _launch(data, bin_directory, disguise, password, is_durable=is_durable)
+            return _launch(data, bin_directory, disguise, password, is_durable=is_durable, port=port)
         except PortTakenError:
             continue
     raise StackError("PostgreSQL found no free port on 127.0.0.1 in three tries.")
@@ -146,9 +147,15 @@ def _check_version(data: Path, bin_directory: Path, disguise: guise.Guise) -> No
 
 
 def _launch(
-    data: Path, bin_directory: Path, disguise: guise.Guise, password: str, *, is_durable: bool
+    data: Path,
+    bin_directory: Path,
+    disguise: guise.Guise,
+    password: str,
+    *,
+    is_durable: bool,
+    port: int | None,
 ) -> Postgres:
-    port = places.free_port()
+    port = port or places.free_port()
     parameters = PARAMETERS if is_durable else PARAMETERS | NOT_DURABLE
     settings = [f"--{name}={value}" for name, value in {**parameters, "port": str(port)}.items()]
     log = data.parent.parent / "postgres.log"

@@ -35,8 +35,8 @@ class Valkey:
         child.stop(self.process, grace_seconds=STOP_SECONDS)
 
 
-def start(directory: Path, *, is_durable: bool = True) -> Valkey:
-    """Start the server of `directory`; the caller holds the directory's lock.
+def start(directory: Path, *, is_durable: bool = True, port: int | None = None) -> Valkey:
+    """Start the server of `directory`, on a free port unless told which; the caller holds the directory's lock.
 
     One left there by a killed parent is stopped first. Raises StackError with the end of the server's log.
     """
@@ -46,14 +46,14 @@ def start(directory: Path, *, is_durable: bool = True) -> Valkey:
     password = places.secret(directory / "valkey.password")
     for _ in range(3):
         try:
-            return _launch(binary, data=data, password=password, is_durable=is_durable)
+            return _launch(binary, data=data, password=password, is_durable=is_durable, port=port)
         except PortTakenError:
             continue
     raise StackError("Valkey found no free port on 127.0.0.1 in three tries.")
 
 
-def _launch(binary: Path, *, data: Path, password: str, is_durable: bool) -> Valkey:
-    port = places.free_port()
+def _launch(binary: Path, *, data: Path, password: str, is_durable: bool, port: int | None) -> Valkey:
+    port = port or places.free_port()
     log = data.parent / "valkey.log"
     # A file and no arguments: the arguments of a process can be read by every user of the machine.
     configuration = data.parent / "valkey.conf"

@@ -143,6 +143,20 @@ def test_a_port_lost_to_another_program_is_tried_again_elsewhere(
     assert next(offered, None) is None
 
 
+def test_after_a_crash_both_come_back_where_they_were(tmp_path: Path) -> None:
+    database = postgres.start(tmp_path, checkout=tmp_path)
+    broker = valkey.start(tmp_path)
+    for each in (database, broker):
+        each.process.kill()
+        each.process.wait()
+    ports = [int(each.url.rpartition(":")[2].partition("/")[0]) for each in (database, broker)]
+    again = postgres.start(tmp_path, checkout=tmp_path, port=ports[0])
+    again_broker = valkey.start(tmp_path, port=ports[1])
+    again.stop()
+    again_broker.stop()
+    assert (again.url, again_broker.url) == (database.url, broker.url)
+
+
 def test_three_lost_ports_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = int(os.environ["DATABASE_URL"].rpartition(":")[2].partition("/")[0])
     monkeypatch.setattr(places, "free_port", lambda: taken)

@@ -1,0 +1,213 @@
+"""Every process of the drill: started, kept up whatever happens to it, struck, and ended without a trace.
+
+All of them are started from the thread that lives until the end: on Linux a child's death signal is tied to the thread
+that made it, and not only to the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.stack import child, environment, postgres, valkey
+from generations.drill.house import CONCURRENCY, House
+
+RESTART_SECONDS = 0.3
+STOP_SECONDS = 6
+PYTHON = sys.executable
+NO_ROOT_WARNING = "ignore:You're running the worker with superuser privileges"
+JOB_SECONDS = 0.8
+
+
+@dataclass
+class Running:
+    """One process to keep up; it leads a session of its own, with its children in it."""
+
+    name: str
+    argv: list[str | Path]
+    process: subprocess.Popen[bytes] | None = None
+    starts_at: float = 0.0
+    is_frozen: bool = False
+
+
+@dataclass
+class Fleet:
+    """`tend` brings back what has fallen; call it often. `ends` counts how often each fell."""
+
+    house: House
+    env: dict[str, str]
+    workers: int = 2
+    watchers: int = 2
+    ends: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.all = {
+            each.name: each for each in _jobs(self.house, workers=self.workers, watchers=self.watchers)
+        }
+        self.database: postgres.Postgres | None = None
+        self.broker: valkey.Valkey | None = None
+
+    def start_servers(self) -> None:
+        self.start_database()
+        self.broker = valkey.start(self.house.directory, port=self.house.broker_port)
+
+    def start_database(self) -> None:
+        """Durable: what PostgreSQL has confirmed must outlive its own crash, or nothing here would mean anything."""
+        place = self.house
+        self.database = postgres.start(
+            place.directory, checkout=environment.CHECKOUT, port=place.database_port
+        )
+
+    def stop_database(self, *, is_crash: bool) -> None:
+        """A fast shutdown, or an immediate one, which is a crash with recovery at the next start."""
+        assert self.database is not None
+        if is_crash:
+            child.stop(self.database.process, with_signal=signal.SIGQUIT, grace_seconds=STOP_SECONDS)
+        self.database.stop()
+
+    def tend(self) -> None:
+        now = time.monotonic()
+        for each in self.all.values():
+            if each.process is not None and each.process.poll() is not None:
+                self._bury(each, now)
+            if each.process is None and now >= each.starts_at:
+                self._start(each)
+
+    def _bury(self, each: Running, now: float) -> None:
+        assert each.process is not None
+        child.kill_group(each.process)
+        self.ends[each.name] += 1
+        each.process, each.starts_at, each.is_frozen = None, now + RESTART_SECONDS, False
+
+    def _start(self, each: Running) -> None:
+        with (self.house.logs / f"{each.name}.log").open("ab") as log:
+            each.process = child.spawn(
+                each.argv, death_signal=signal.SIGKILL, env=self.env, cwd=environment.CHECKOUT, output=log
+            )
+
+    def kill(self, name: str) -> bool:
+        """SIGKILL the process with all its children; False where there is none just now."""
+        return self._signal(name, signal.SIGKILL)
+
+    def kill_child(self, name: str, choice: int) -> bool:
+        """SIGKILL one of its children and leave the parent to notice."""
+        found = self.all[name].process
+        children = sorted(set(_session(found)) - {found.pid}) if found else []
+        if not children:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(children[choice % len(children)], signal.SIGKILL)
+        return True
+
+    def freeze(self, name: str) -> bool:
+        self.all[name].is_frozen = self._signal(name, signal.SIGSTOP)
+        return self.all[name].is_frozen
+
+    def thaw(self, name: str) -> None:
+        if self.all[name].is_frozen:
+            self._signal(name, signal.SIGCONT)
+        self.all[name].is_frozen = False
+
+    def _signal(self, name: str, number: signal.Signals) -> bool:
+        process = self.all[name].process
+        if process is None or process.poll() is not None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        return True
+
+    def limit_files(self, limit: int) -> bool:
+        """Let no worker write a file beyond so many bytes (Python gets EFBIG); `RLIM_INFINITY` lets them again."""
+        pids = [
+            pid
+            for each in self.all.values()
+            if each.name.startswith("worker")
+            for pid in _session(each.process)
+        ]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, hard))
+        return bool(pids)
+
+    def pid_of_broker(self) -> int:
+        assert self.broker is not None
+        return self.broker.process.pid
+
+    def stop(self) -> None:
+        """End all of it; a frozen process is woken for it."""
+        for each in self.all.values():
+            if each.process is not None:
+                self._signal(each.name, signal.SIGCONT)
+                self._signal(each.name, signal.SIGTERM)
+        ends_at = time.monotonic() + STOP_SECONDS
+        for each in self.all.values():
+            if each.process is not None:
+                child.ends_within(each.process, max(ends_at - time.monotonic(), 0))
+                child.kill_group(each.process)
+        if self.broker:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.broker.process.pid, signal.SIGCONT)
+            self.broker.stop()
+        if self.database:
+            self.database.stop()
+
+
+def _session(process: subprocess.Popen[bytes] | None) -> list[int]:
+    """The process and everything that lives in its session."""
+    return [pid for pid in _pids() if process is not None and _session_of(pid) == process.pid]
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in child.PROC.iterdir() if entry.name.isdigit())
+
+
+def _session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _jobs(house: House, *, workers: int, watchers: int) -> Iterator[Running]:
+    celery = [PYTHON, "-W", NO_ROOT_WARNING, "-m", "celery", "-A", "config", "--quiet"]
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
+    sandbox: list[str | Path] = [
+        "--port",
+        str(house.sandbox_port),
+        "--data-dir",
+        house.directory / "sandbox",
+        "--fast-clips",
+    ]
+    sandbox += ["--concurrency", str(CONCURRENCY), "--job-seconds", str(JOB_SECONDS)]
+    sandbox += ["--webhook-attempts", "5", "--webhook-retry-seconds", "0.5", "--balance-usd", "1000000"]
+    yield Running("sandbox", [PYTHON, "manage.py", "fal_sandbox", *sandbox])
+    web = [
+        "--interface",
+        "asgi",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(house.web_port),
+        "--log-level",
+        "warning",
+    ]
+    web += ["--workers", "1", "--respawn-failed-workers", "--workers-kill-timeout", "3s"]
+    yield Running("web", [PYTHON, "-m", "granian", *web, "config.asgi:application"])
+    for number in range(1, workers + 1):
+        name = f"worker-{number}"
+        pool = ["worker", "--pool=prefork", "--concurrency=2", f"--hostname={name}@drill", *quiet]
+        yield Running(name, [*celery, *pool])
+    for number in range(1, watchers + 1):
+        yield Running(f"watcher-{number}", [PYTHON, "manage.py", "watch"])
+    schedule = house.directory / "beat-schedule"
+    yield Running("beat", [*celery, "beat", "--loglevel=WARNING", f"--schedule={schedule}", "--pidfile="])
