@@ -115,6 +115,9 @@ class Generation(models.Model):
                 name="generation_unsettled",
                 condition=~Q(state__in=[s.value for s in sorted(SETTLED)]),
             ),
+            models.Index(
+                fields=["settled_at"], name="generation_settled", condition=Q(settled_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

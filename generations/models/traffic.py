@@ -81,6 +81,12 @@ class Attempt(models.Model):
                 fields=["request_id"], name="attempt_request_once", condition=~models.Q(request_id="")
             ),
         ]
+        indexes = [
+            models.Index(fields=["sent_at"], name="attempt_sent"),
+            models.Index(
+                fields=["ended_at"], name="attempt_ended", condition=models.Q(ended_at__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"attempt {self.number} of {self.generation_id}"
