@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -88,11 +89,16 @@ def lost(attempt_id: int) -> bool:
 
 
 @trace.of("attempt")
-def ended(attempt_id: int, error: fal.FalError, *, is_counted: bool = True) -> bool:
-    """The attempt is over, badly. A new one follows where the outcome allows and one is left; else it is settled."""
+def ended(
+    attempt_id: int, error: fal.FalError, *, is_counted: bool = True, is_listed: bool = False
+) -> bool:
+    """The attempt is over, badly. A new one follows where the outcome allows and one is left; else it is settled.
+
+    `is_listed` lists it as one that fal may have billed, where the outcome alone would not.
+    """
     return _end(
         attempt_id,
-        error.outcome,
+        replace(error.outcome, may_be_billed=True) if is_listed else error.outcome,
         is_counted=is_counted,
         retry_after_seconds=error.retry_after_seconds,
         http_status=error.http_status,

@@ -109,7 +109,8 @@ def _fetch_result(attempt: Attempt) -> bool:
 def _no_result(attempt: Attempt, error: fal.FalError) -> None:
     """fal's own failure ends the attempt; everything else is asked again while a result can still be there."""
     if error.is_final and not (_is_vague(error) and _count_failure(attempt) < MOST_RESULT_MISSES):
-        attempts.ended(attempt.pk, error)
+        # A vague one may hide a clip that fal has made, and bills.
+        attempts.ended(attempt.pk, error, is_listed=_is_vague(error))
         return
     log.warning("no result of attempt %s yet: %s", attempt.pk, error)
     if isinstance(error, fal.RequestUnknown):

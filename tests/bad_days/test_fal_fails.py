@@ -65,6 +65,8 @@ def test_a_result_that_always_fails_is_asked_for_three_times_and_then_made_anew(
     told.assert_not_charged(code="fal_error")
     assert told.attempts == len(told.posts) == 3
     assert [job["counts"]["result"] for job in told.sandbox.jobs()] == [3, 3, 3]
+    billed = told.generation.attempts.filter(is_maybe_billed=True)
+    assert billed.count() == 3, "fal has made and billed each of them; only the way to the result was broken"
 
 
 def test_a_result_that_cannot_be_reached_ends_not_charged_and_listed(
