@@ -22,6 +22,7 @@ from generations.media.stills import Still
 from generations.media.storing import CHUNK_BYTES, put, storage_errors
 from generations.models import Picture
 
+RAW_BYTES = 4  # per pixel: no encoding of ours takes more
 LOWER_QUALITIES = (90, 85, 80, 72, 64, 55, 45)
 
 
@@ -84,13 +85,15 @@ def violations(engine: Engine, picture: Picture) -> list[str]:
     too small and a wrong ratio are not. Where scaling down does not help, the sentences name the sides it came with.
     """
     form, size_bytes = picture.format, picture.size_bytes
-    if _must_change(engine, picture):
+    width, height = _sent_sides(engine, picture)
+    if _surely_fits(engine, picture):
+        size_bytes = width * height * RAW_BYTES
+    elif _must_change(engine, picture):
         try:
             content, form = _recoded(engine, picture)
             size_bytes = len(content)
         except PictureRefused as refusal:
             return [refusal.member_message]
-    width, height = _sent_sides(engine, picture)
     if not catalogue.check_picture(engine, format=form, bytes=size_bytes, width=width, height=height):
         return []
     return catalogue.check_picture(
@@ -158,6 +161,15 @@ def _sent_sides(engine: Engine, picture: Picture) -> tuple[int, int]:
 
 def _is_scaled(engine: Engine, picture: Picture) -> bool:
     return _sent_sides(engine, picture) != (picture.width, picture.height)
+
+
+def _surely_fits(engine: Engine, picture: Picture) -> bool:
+    """Scaling is all it needs and cannot give too many bytes: a form that is judged often need not try it out."""
+    limits = engine.limits.picture
+    if limits is None or picture.format not in limits.formats or not _is_scaled(engine, picture):
+        return False
+    width, height = _sent_sides(engine, picture)
+    return width * height * RAW_BYTES <= (limits.max_bytes or settings.MAX_PICTURE_BYTES)
 
 
 def _recoded(engine: Engine, picture: Picture) -> tuple[bytes, str]:
