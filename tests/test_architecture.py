@@ -31,7 +31,10 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 OPEN_TO_GENERATIONS = ("models", "ledger", "ledger_check", "errors")
 PURE = ("generations.catalogue", "generations.states", "generations.fal")
 # Rooms that nothing but their own command and the tests may import; they may look at every other room.
-TOOLS = {"sandbox": "generations.management.commands.fal_sandbox", "drill": "generations.management.commands.drill"}
+TOOLS = {
+    "sandbox": "generations.management.commands.fal_sandbox",
+    "drill": "generations.management.commands.drill",
+}
 LOADERS = ("import_module", "__import__", "import_string", "get_model")
 
 
@@ -96,7 +99,9 @@ def _judge(module: str, target: Import) -> Iterator[str]:
 
 def _judge_ours(module: str, app: str, room: str, target: str, to_app: str, to_room: str) -> Iterator[str]:
     if to_app == "config":
-        if _is_within(module, ("generations.drill", TOOLS["drill"])) and _is_within(target, ("config.stack",)):
+        if _is_within(module, ("generations.drill", TOOLS["drill"])) and _is_within(
+            target, ("config.stack",)
+        ):
             return  # it starts servers and processes, and pulls them down
         yield f"must not import {target}: applications know nothing of the configuration"
         return

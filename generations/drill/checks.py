@@ -213,11 +213,13 @@ def costs_are_written_beside(evidence: Evidence) -> Iterable[str]:
 
 
 def webhooks_are_believed_when_true(evidence: Evidence) -> Iterable[str]:
+    """One that names another request may be kept while ours has no receipt yet; it must not have found anything."""
     for each in Delivery.objects.select_related("attempt"):
         job = evidence.jobs.get(each.request_id)
         owner = evidence.of_job(job) if job else None
-        if owner is None or each.attempt_id != owner.pk:
-            yield f"delivery {each.pk} of request {each.request_id} was believed"
+        is_ours = owner is not None and each.attempt_id == owner.pk
+        if not is_ours and "found" in each.outcome:
+            yield f"delivery {each.pk} of request {each.request_id} was believed: {each.outcome}"
         if each.processed_at is None:
             yield f"delivery {each.pk} was never acted upon"
 

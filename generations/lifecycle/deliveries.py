@@ -70,11 +70,14 @@ def process_delivery(delivery_id: int | str) -> bool:
 def _act_on(attempt: Attempt, request_id: str) -> str:
     """What the delivery changed, in a phrase for the row."""
     notes = []
-    if not attempt.request_id and attempts.accepted(
-        attempt, fal_client().locate(attempt.generation.engine, request_id)
-    ):
-        notes.append("found the lost request")
-    _keep_late(attempt, request_id)
+    if not attempt.request_id:
+        receipt = fal_client().locate(attempt.generation.engine, request_id)
+        # A signature says that fal sent it, and not that there is such a request: taken for ours, another one's id
+        # would leave the real request without an owner. This raises where fal does not know it.
+        fal_client().status(receipt.status_url)
+        if attempts.accepted(attempt, receipt):
+            notes.append("found the lost request")
+        _keep_late(attempt, request_id)
     if attempt.generation.is_settled:
         return f"too late: the generation was {attempt.generation.state}"
     if watching.check(attempt.generation_id):

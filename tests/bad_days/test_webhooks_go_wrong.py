@@ -169,6 +169,19 @@ def test_a_webhook_adopts_the_request_whose_receipt_was_lost(story: Begin, post:
     assert len(told.posts) == 1
 
 
+def test_a_signed_webhook_about_a_request_fal_does_not_know_is_not_taken_for_the_lost_one(
+    story: Begin, post: Post
+) -> None:
+    told = story("drop=after")
+    lifecycle.dispatch()
+    assert post(told.attempt, request_id="6e1a1b4e-0000-4000-8000-000000000000") == 200
+    assert process_all() == [True]
+    assert Delivery.objects.get().outcome == "fal does not know this request"
+    assert (told.attempt.state, told.attempt.request_id) == (AttemptState.LOST, "")
+    told.drive().assert_charged()
+    assert [told.attempt.request_id] == [job["request_id"] for job in told.sandbox.jobs()]
+
+
 def test_a_webhook_may_come_before_the_receipt_was_written(story: Begin, post: Post) -> None:
     told = story()
 
