@@ -22,6 +22,8 @@ WATCHER = "watcher"
 WORKER = "worker"
 PREFIX = "clipledger:pulse:"
 KEPT_SECONDS = 3600
+# Whoever was heard of within this time counts as alive.
+ALIVE_SECONDS = 30
 
 
 def here() -> str:

@@ -20,5 +20,11 @@ urlpatterns = [
     path("updates/", views.updates, name="updates"),
     path("live/", views.stream, name="stream"),
     path("fal/webhook/<str:token>/", webhooks.receive, name="fal_webhook"),
+    path("metrics", views.metrics, name="metrics"),
+    path("operations/", views.operations, name="operations"),
+    path("operations/sweep/", views.operations_sweep, name="operations_sweep"),
+    path("operations/probe/", views.operations_probe, name="operations_probe"),
+    path("operations/<uuid:pk>/look/", views.operations_look, name="operations_look"),
+    path("operations/<uuid:pk>/give-up/", views.operations_give_up, name="operations_give_up"),
     path("theme/", views.theme, name="theme"),
 ]

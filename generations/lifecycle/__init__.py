@@ -2,8 +2,8 @@
 
 Everything else asks this room. `ordering` holds the credits with the row, `dispatching` makes the one POST per attempt,
 `watching` writes down what fal says, `ingesting` brings the clip home and captures, `canceling`, `timeouts` and `lost`
-end what will not come, `sweeping` moves on what is stuck. `moves` makes every change of state, and settles the hold
-with it.
+end what will not come, `sweeping` moves on what is stuck, `operating` has what a person may do about it. `moves` makes
+every change of state, and settles the hold with it.
 """
 
 from generations.lifecycle.canceling import cancel, send_cancel
@@ -19,6 +19,7 @@ from generations.lifecycle.errors import (
     UnknownDelivery,
 )
 from generations.lifecycle.ingesting import ingest
+from generations.lifecycle.operating import give_up, look_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
 from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import check, observe, unknown
@@ -36,8 +37,11 @@ __all__ = [
     "dispatch",
     "fal_client",
     "fal_config",
+    "give_up",
     "ingest",
+    "look_now",
     "observe",
+    "probe_now",
     "process_delivery",
     "quote",
     "record_delivery",

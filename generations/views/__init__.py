@@ -2,6 +2,14 @@
 
 from generations.views.files import clip, picture, poster
 from generations.views.library import library
+from generations.views.metrics import metrics
+from generations.views.operations import (
+    operations,
+    operations_give_up,
+    operations_look,
+    operations_probe,
+    operations_sweep,
+)
 from generations.views.shell import stream, theme
 from generations.views.show import cancel, show
 from generations.views.studio import fields, generate, quote, studio, upload
@@ -13,6 +21,12 @@ __all__ = [
     "fields",
     "generate",
     "library",
+    "metrics",
+    "operations",
+    "operations_give_up",
+    "operations_look",
+    "operations_probe",
+    "operations_sweep",
     "picture",
     "poster",
     "quote",

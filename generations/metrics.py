@@ -1,0 +1,215 @@
+"""What Prometheus reads: the state of the whole installation, asked of PostgreSQL and Valkey at each scrape.
+
+It only reads. Every figure is the same whichever web process answers, so one scrape of one of them is enough; the
+costs are a dozen indexed statements. Times are seconds; what is not known (Valkey does not answer, nothing happened in
+the last hour) is left out rather than shown as nought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery import current_app
+from django.db import connection
+from django.db.models import Count, Min, Sum
+from django.utils import timezone
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from accounts.models import Wallet
+from generations import pulse, stuck
+from generations.lifecycle import leases
+from generations.models import Attempt, Delivery, DispatchPause, Generation
+from generations.states import State
+
+WINDOW = timedelta(hours=1)
+
+
+def exposition() -> bytes:
+    """Everything, in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Installation())
+    return generate_latest(registry)
+
+
+class Installation(Collector):
+    """One scrape. Each part is a few statements and some families of figures."""
+
+    def collect(self) -> Iterable[Metric]:
+        now = timezone.now()
+        yield from _in_flight(now)
+        yield from _loose_ends(now)
+        yield from _credits()
+        yield from _last_hour(now)
+        yield from _latencies(now)
+        yield from _signs_of_life()
+
+
+def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
+    if value is not None:
+        yield GaugeMetricFamily(f"clipledger_{name}", text, value=value)
+
+
+def _age(moment: datetime | None, now: datetime) -> float:
+    """Seconds since then; 0 where there is no such moment."""
+    return max((now - moment).total_seconds(), 0.0) if moment else 0.0
+
+
+def _in_flight(now: datetime) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "clipledger_generations_in_flight", "Unsettled generations.", labels=["state", "engine"]
+    )
+    rows = Generation.objects.all().unsettled().values("state", "engine")
+    counted = rows.annotate(
+        count=Count("pk"),
+        oldest=Min("created_at"),
+        due=Min("next_check_at", filter=leases.free(now)),
+    )
+    found = list(counted.order_by("state", "engine"))
+    for row in found:
+        family.add_metric([row["state"], row["engine"]], row["count"])
+    yield family
+    waiting = [row["oldest"] for row in found if row["state"] == State.REQUESTED]
+    due = [row["due"] for row in found if row["due"]]
+    yield from _gauge(
+        "queue_age_seconds", "Age of the oldest requested generation.", _age(min(waiting, default=None), now)
+    )
+    yield from _gauge(
+        "overdue_seconds",
+        "How long the most overdue row has been due with nobody busy with it.",
+        _age(min(due, default=None), now),
+    )
+
+
+def _loose_ends(now: datetime) -> Iterator[Metric]:
+    deliveries = Delivery.objects.filter(processed_at__isnull=True)
+    waiting = deliveries.aggregate(count=Count("pk"), oldest=Min("received_at"))
+    yield from _gauge("deliveries_unprocessed", "Webhook calls without effect so far.", waiting["count"])
+    yield from _gauge(
+        "delivery_age_seconds", "Age of the oldest unprocessed delivery.", _age(waiting["oldest"], now)
+    )
+    lost = Attempt.objects.lost().aggregate(count=Count("pk"), oldest=Min("sent_at"))
+    yield from _gauge("attempts_lost", "Attempts of which nobody knows whether fal has them.", lost["count"])
+    yield from _gauge(
+        "attempt_lost_age_seconds", "Age of the oldest lost attempt.", _age(lost["oldest"], now)
+    )
+    pause = DispatchPause.current()
+    yield from _gauge("dispatch_paused", "1 while fal refuses the account.", int(pause is not None))
+    yield from _gauge(
+        "dispatch_paused_seconds",
+        "How long it has been paused.",
+        _age(pause.since_at if pause else None, now),
+    )
+    yield from _gauge(
+        "holds_without_work",
+        "Open holds without an unsettled generation. Must be 0.",
+        stuck.open_holds().count(),
+    )
+
+
+def _credits() -> Iterator[Metric]:
+    family = GaugeMetricFamily("clipledger_credits", "Credits of all wallets together.", labels=["bucket"])
+    sums = Wallet.objects.aggregate(
+        available=Sum("available"), held=Sum("held"), captured=Sum("captured"), expired=Sum("expired")
+    )
+    for bucket, amount in sums.items():
+        family.add_metric([bucket], amount or 0)
+    yield family
+    yield from _gauge(
+        "wallets_empty", "Wallets in which nothing is left.", Wallet.objects.filter(available=0).count()
+    )
+
+
+def _last_hour(now: datetime) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "clipledger_attempts_ended_last_hour",
+        "Attempts that ended in the last hour.",
+        labels=["state", "error_type"],
+    )
+    ended = Attempt.objects.filter(ended_at__gte=now - WINDOW).values("state", "error_type")
+    for row in ended.annotate(count=Count("pk")).order_by("state", "error_type"):
+        family.add_metric([row["state"], row["error_type"]], row["count"])
+    yield family
+    sent = Attempt.objects.filter(sent_at__gte=now - WINDOW)
+    yield from _gauge("attempts_sent_last_hour", "Attempts sent in the last hour.", sent.count())
+    states = GaugeMetricFamily(
+        "clipledger_generations_settled_last_hour",
+        "Generations settled in the last hour.",
+        labels=["state", "failure_code"],
+    )
+    settled = Generation.objects.filter(settled_at__gte=now - WINDOW).values("state", "failure_code")
+    for each in settled.annotate(count=Count("pk")).order_by("state", "failure_code"):
+        states.add_metric([each["state"], each["failure_code"]], each["count"])
+    yield states
+
+
+# What fal signs at COMPLETED tells when it finished; where it could not call us, only the other steps are known.
+_LATENCIES = """
+SELECT step.name, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY step.seconds), count(*)
+FROM generations_generation g
+LEFT JOIN LATERAL (
+    SELECT min(d.signed_at) AS at FROM generations_attempt a JOIN generations_delivery d ON d.attempt_id = a.id
+    WHERE a.generation_id = g.id AND a.state = 'done'
+) signed ON true
+CROSS JOIN LATERAL (VALUES
+    ('wait', extract(epoch FROM g.submitted_at - g.created_at)),
+    ('run', extract(epoch FROM g.completed_at - g.started_at)),
+    ('detect', greatest(extract(epoch FROM g.completed_at - signed.at), 0)),
+    ('settle', extract(epoch FROM g.settled_at - g.completed_at)),
+    ('whole', extract(epoch FROM g.settled_at - g.created_at))
+) AS step (name, seconds)
+WHERE g.settled_at >= %(since)s AND g.state = 'succeeded' AND step.seconds IS NOT NULL
+  AND (step.name <> 'detect' OR signed.at IS NOT NULL)
+GROUP BY step.name ORDER BY step.name
+"""
+
+
+def _latencies(now: datetime) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "clipledger_latency_seconds",
+        "Clips stored in the last hour: wait (request to submit), run (at fal), detect (fal's signature to our "
+        "knowing), settle (knowing to captured), whole (request to captured).",
+        labels=["step", "quantile"],
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_LATENCIES, {"since": now - WINDOW})
+        for step, quantiles, _ in cursor.fetchall():
+            for quantile, seconds in zip(("0.5", "0.95"), quantiles, strict=True):
+                family.add_metric([step, quantile], seconds)
+    yield family
+
+
+def _signs_of_life() -> Iterator[Metric]:
+    sweeps, watchers, workers = (pulse.ages(kind) for kind in (pulse.SWEEP, pulse.WATCHER, pulse.WORKER))
+    yield from _gauge("valkey_up", "1 while Valkey answers.", int(sweeps is not None))
+    yield from _gauge(
+        "sweep_age_seconds", "Time since the last sweep.", min((sweeps or {}).values(), default=None)
+    )
+    for name, ages in (("watchers", watchers), ("workers", workers)):
+        if ages is not None:
+            alive = sum(age <= pulse.ALIVE_SECONDS for age in ages.values())
+            yield from _gauge(
+                f"{name}_alive", f"Live {name}, by a sign in the last {pulse.ALIVE_SECONDS} s.", alive
+            )
+    bells = waiting_bells()
+    yield from _gauge("broker_up", "1 while the broker takes bells.", int(bells is not None))
+    yield from _gauge("broker_bells_waiting", "Bells that no worker has taken yet.", bells)
+
+
+def waiting_bells() -> int | None:
+    """How many bells wait in the broker; None where it cannot be reached. An empty queue of Redis does not exist."""
+    broker: Any
+    try:
+        with current_app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=2)
+            channel = broker.channel()
+            try:
+                found = channel.queue_declare(current_app.conf.task_default_queue, passive=True)
+            except (*broker.channel_errors, KeyError):
+                return 0
+            return int(found.message_count)
+    except Exception:  # noqa: BLE001 - each transport has errors of its own
+        return None
