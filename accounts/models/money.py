@@ -86,7 +86,7 @@ class Wallet(models.Model):
         triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["team", "created_at"])]
 
     def __str__(self) -> str:
-        return f"wallet of {self.team_id}"
+        return f"wallet of {self.team}"
 
 
 class Grant(models.Model):
