@@ -14,12 +14,13 @@ django.setup()
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from bench import engine, ledger, pages, report  # noqa: E402
+from bench import engine, ledger, pages, report, watcher  # noqa: E402
 
 SUITES: dict[str, Callable[[], list[report.Measurement]]] = {
     "ledger": ledger.measure,
     "engine": engine.measure,
     "pages": pages.measure,
+    "watcher": watcher.measure,
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
+from urllib.request import getproxies
 
 import aiohttp
 from yarl import URL
@@ -93,7 +94,8 @@ class AsyncFal:
             connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            trust_env=True,
+            # Told to look, aiohttp also reads a .netrc for each request, in a thread: as dear as the request itself.
+            trust_env=bool(getproxies()),
         )
 
     def _get(

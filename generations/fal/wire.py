@@ -21,6 +21,7 @@ from generations.fal.errors import ForeignUrl, ProtocolError
 from generations.fal.types import Completed, InProgress, InQueue, LogLine, Result, Status, Submitted
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,120}")
+_PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # printable ASCII, no blank, no backslash
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -86,7 +87,7 @@ def checked_url(url: object, base_url: str) -> str:
 
     Raises ForeignUrl.
     """
-    if not isinstance(url, str) or not url.isascii() or not all("!" <= c <= "~" and c != "\\" for c in url):
+    if not isinstance(url, str) or not _PLAIN_URL.fullmatch(url):
         raise ForeignUrl("fal named an address that is not one")
     parts, base = urlsplit(url), urlsplit(base_url)
     is_same_place = _origin(parts) == _origin(base) and parts.path.startswith(base.path.rstrip("/") + "/")

@@ -22,7 +22,7 @@ from generations.lifecycle.ingesting import ingest
 from generations.lifecycle.operating import give_up, look_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
 from generations.lifecycle.sweeping import ring_waiting, sweep
-from generations.lifecycle.watching import check, observe, unknown
+from generations.lifecycle.watching import called_about, check, observe, observe_many, unknown
 
 __all__ = [
     "AlreadySent",
@@ -32,6 +32,7 @@ __all__ = [
     "PriceChanged",
     "Quote",
     "UnknownDelivery",
+    "called_about",
     "cancel",
     "check",
     "dispatch",
@@ -41,6 +42,7 @@ __all__ = [
     "ingest",
     "look_now",
     "observe",
+    "observe_many",
     "probe_now",
     "process_delivery",
     "quote",

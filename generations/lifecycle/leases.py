@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from generations.models import Generation
@@ -50,9 +50,34 @@ def renew(ids: Iterable[uuid.UUID | str], *, owner: str) -> int:
     return rows.update(lease_until=until(timezone.now()))
 
 
+def renew_all(*, owner: str, states: Collection[State]) -> set[uuid.UUID]:
+    """Lengthen every lease `owner` holds on rows in `states`, with one statement; which they are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE generations_generation SET lease_until = %(until)s
+            WHERE lease_owner = %(owner)s AND state = ANY(%(states)s) RETURNING id""",
+            {"until": until(timezone.now()), "owner": owner, "states": [state.value for state in states]},
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def holders(kind: str, *, states: Collection[State]) -> int:
+    """How many owners of a kind hold leases on rows in `states`."""
+    rows = Generation.objects.filter(
+        state__in=states, lease_owner__startswith=f"{kind}@", lease_until__gte=timezone.now()
+    )
+    return int(rows.aggregate(count=Count("lease_owner", distinct=True))["count"])
+
+
 def give_back(ids: Iterable[uuid.UUID | str], *, owner: str) -> int:
     """Let go of the leases `owner` still holds."""
     rows = Generation.objects.filter(pk__in=list(ids), lease_owner=owner)
+    return rows.update(lease_owner="", lease_until=None)
+
+
+def give_back_all(*, owner: str, states: Collection[State]) -> int:
+    """Let go of every lease `owner` holds on rows in `states`; how many they were."""
+    rows = Generation.objects.filter(state__in=states, lease_owner=owner)
     return rows.update(lease_owner="", lease_until=None)
 
 

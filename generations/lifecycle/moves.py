@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
+
+from django.db import connection
 
 from accounts import ledger
 from accounts.models import User
 from generations import queue, trace
-from generations.models import Generation
-from generations.states import MOVES, SETTLED, State
+from generations.models import Attempt, Generation
+from generations.states import AT_FAL, MOVES, SETTLED, State
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,17 @@ log = logging.getLogger(__name__)
 def lock(generation_id: uuid.UUID | str) -> Generation:
     """The row, locked until the transaction ends. Raises `Generation.DoesNotExist`."""
     return Generation.objects.select_for_update(of=("self",)).get(pk=generation_id)
+
+
+def lock_for(attempt_ids: Collection[int]) -> dict[uuid.UUID, Generation]:
+    """The generations of these attempts that are at fal, by id, locked in one order by everybody who locks several."""
+    rows = (
+        Generation.objects.select_for_update(of=("self",))
+        .filter(pk__in=Attempt.objects.filter(pk__in=attempt_ids).values("generation"), state__in=AT_FAL)
+        .only("pk", "team_id", "state", "fal_queue_position")
+        .order_by("pk")
+    )
+    return {row.pk: row for row in rows}
 
 
 def submitted(generation: Generation, *, now: datetime) -> bool:
@@ -42,17 +57,23 @@ def running(generation: Generation, *, now: datetime) -> bool:
     return _move(generation, State.RUNNING, now=now, started_at=now, fal_queue_position=None)
 
 
+def all_running(generations: Iterable[Generation], *, now: datetime) -> list[Generation]:
+    """`running` for many rows from `lock_for`; those that may move and did."""
+    return _move_all(generations, State.RUNNING, now=now, started_at=now, fal_queue_position=None)
+
+
 def storing(generation: Generation, *, now: datetime) -> bool:
     """fal says it is over: what became of it is for ingest to find out, at once."""
-    return _move(
-        generation,
-        State.STORING,
-        now=now,
-        completed_at=now,
-        next_check_at=now,
-        fal_queue_position=None,
-        **FREE,
-    )
+    return _move(generation, State.STORING, now=now, **_storing_fields(now))
+
+
+def all_storing(generations: Iterable[Generation], *, now: datetime) -> list[Generation]:
+    """`storing` for many rows from `lock_for`; those that may move and did."""
+    return _move_all(generations, State.STORING, now=now, **_storing_fields(now))
+
+
+def _storing_fields(now: datetime) -> dict[str, Any]:
+    return {"completed_at": now, "next_check_at": now, "fal_queue_position": None, **FREE}
 
 
 def requested_again(generation: Generation, *, next_check_at: datetime, now: datetime) -> bool:
@@ -111,7 +132,32 @@ def touch(generation: Generation, *, now: datetime, **fields: Any) -> None:
     queue.announce(generation.team_id, str(generation.pk))
 
 
+def touch_all(generations: Collection[Generation], *, now: datetime) -> None:
+    """Tell the open pages that there is news besides the row (a line of fal's log)."""
+    Generation.objects.filter(pk__in=[row.pk for row in generations]).update(changed_at=now)
+    _announce(generations)
+
+
+def place_all(places: Collection[tuple[Generation, int | None]], *, now: datetime) -> None:
+    """Write many places in fal's queue with one statement."""
+    if not places:
+        return
+    ids, positions = [row.pk for row, _ in places], [position for _, position in places]
+    with connection.cursor() as cursor:
+        cursor.execute(_PLACES, {"now": now, "ids": ids, "positions": positions})
+    _announce([row for row, _ in places])
+
+
+_PLACES = """
+UPDATE generations_generation row SET fal_queue_position = given.position, changed_at = %(now)s
+FROM unnest(%(ids)s::uuid[], %(positions)s::integer[]) AS given(id, position)
+WHERE row.id = given.id AND row.state = 'submitted'
+"""
 FREE: dict[str, Any] = {"lease_owner": "", "lease_until": None}
+
+
+def _announce(generations: Iterable[Generation]) -> None:
+    queue.announce_all((row.team_id, str(row.pk)) for row in generations)
 
 
 def _settle(generation: Generation, to: State, *, now: datetime, **fields: Any) -> bool:
@@ -123,10 +169,35 @@ def _move(generation: Generation, to: State, *, now: datetime, **fields: Any) ->
     origin = State(generation.state)
     if to not in MOVES[origin] or not _write(generation, {"state": to, "changed_at": now, **fields}):
         return False
-    with trace.bound(generation=generation.pk):
-        log.info("%s -> %s%s", origin, to, f" ({fields['failure_code']})" if "failure_code" in fields else "")
+    _log(generation, to, origin=origin, code=fields.get("failure_code", ""))
     queue.announce(generation.team_id, str(generation.pk))
     return True
+
+
+def _log(generation: Generation, to: State, *, origin: State, code: str = "") -> None:
+    with trace.bound(generation=generation.pk):
+        log.info("%s -> %s%s", origin, to, f" ({code})" if code else "")
+
+
+def _move_all(
+    generations: Iterable[Generation], to: State, *, now: datetime, **fields: Any
+) -> list[Generation]:
+    """One conditional UPDATE for each state they come from. Raises `RuntimeError` for rows that were not locked."""
+    by_origin: dict[State, list[Generation]] = defaultdict(list)
+    for row in generations:
+        if to in MOVES[State(row.state)]:
+            by_origin[State(row.state)].append(row)
+    moved: list[Generation] = []
+    for origin, rows in by_origin.items():
+        found = Generation.objects.filter(pk__in=[row.pk for row in rows], state=origin)
+        if found.update(state=to, changed_at=now, **fields) != len(rows):
+            raise RuntimeError(f"rows on their way from {origin} to {to} were not locked")
+        moved += rows
+    for row in moved:
+        origin, row.state = State(row.state), to
+        _log(row, to, origin=origin)
+    _announce(moved)
+    return moved
 
 
 def _write(generation: Generation, fields: dict[str, Any]) -> bool:

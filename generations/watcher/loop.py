@@ -4,62 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from generations import catalogue, fal, lifecycle
+from generations import fal, lifecycle, pulse
 from generations.lifecycle import leases
-from generations.models import Attempt, Generation
-from generations.states import AT_FAL, AttemptState, State
+from generations.states import AT_FAL, State
 from generations.watcher import pace
+from generations.watcher.watched import Agenda, Watched, claimed, gist
+from generations.watcher.writer import Writer
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
 T = TypeVar("T")
 
 CLAIM_SECONDS = 0.5
-CLAIM_BATCH = 500
+CLAIM_BATCH = 1000
 MOST_WATCHED = 20_000
 TICK_SECONDS = 0.1
 BELL_SECONDS = 2.0
-LOG_WRITE_SECONDS = 1.0
-CONNECTIONS = 32
+# What is no change of state (a place in the queue, lines of log) is written at most this often.
+NEWS_SECONDS = 1.0
+CONNECTIONS = 64
 SHORT_STREAM_SECONDS = 30.0
 MOST_BROKEN_STREAMS = 3
 REFUSED_STREAMS_SECONDS = 30.0
-
-
-@dataclass
-class Watched:
-    """One request at fal that this process answers for."""
-
-    generation_id: uuid.UUID
-    attempt_id: int
-    status_url: str
-    state: State
-    since: datetime
-    usual_seconds: float
-    next_at: float = 0.0
-    failures: int = 0
-    broken_streams: int = 0
-    is_asking: bool = False
-    last: object = None
-    written_at: float = 0.0
-    stream: asyncio.Task[None] | None = None
-
-    @property
-    def is_streamed(self) -> bool:
-        return self.stream is not None and not self.stream.done()
+WEBHOOK_CHECK_SECONDS = 5.0
+# How long after COMPLETED fal's call may take before it counts as missing.
+WEBHOOK_GRACE_SECONDS = 15.0
 
 
 class Watcher:
@@ -69,16 +50,28 @@ class Watcher:
         self.owner = leases.new_owner("watch")
         self.watched: dict[uuid.UUID, Watched] = {}
         self._stop = asyncio.Event()
+        self._agenda = Agenda()
         self._budget = pace.Budget(settings.FAL_POLLS_PER_SECOND)
+        self._brake = pace.Brake()
+        self._webhooks = pace.Webhooks()
+        # Attempts that ended, when, and whether we know that it was fal who ended them.
+        self._ended: deque[tuple[int, float, bool]] = deque(maxlen=200)
         # One thread each, so that a slow sweep never keeps leases from being renewed.
         self._rows = ThreadPoolExecutor(1, thread_name_prefix="watch-rows")
         self._sweeps = ThreadPoolExecutor(1, thread_name_prefix="watch-sweep")
+        self._writer = Writer(self._db, self._over)
         self._questions: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
         self._no_streams_until = 0.0
+        self._held_until = 0.0
 
     def stop(self) -> None:
         self._stop.set()
+
+    @property
+    def are_webhooks_coming(self) -> bool:
+        """Whether asking may thin out to a net, because fal calls us."""
+        return bool(settings.FAL_WEBHOOK_BASE_URL) and self._webhooks.are_coming
 
     async def run(self) -> None:
         """The loop; ends after `stop()`."""
@@ -86,11 +79,13 @@ class Watcher:
         limits = {"max_connections": CONNECTIONS, "max_streams": max(settings.FAL_STREAM_LIMIT, 1)}
         async with fal.AsyncFal(config, **limits) as self._fal:
             rounds = [
-                asyncio.create_task(self._every(CLAIM_SECONDS, self._claim)),
                 asyncio.create_task(self._every(settings.LEASE_SECONDS / 3, self._renew)),
+                asyncio.create_task(self._every(CLAIM_SECONDS, self._claim)),
                 asyncio.create_task(self._every(TICK_SECONDS, self._ask_due)),
+                asyncio.create_task(self._every(0, self._writer.run)),
                 asyncio.create_task(self._every(settings.SWEEP_SECONDS, self._sweep)),
                 asyncio.create_task(self._every(BELL_SECONDS, self._ring)),
+                asyncio.create_task(self._every(WEBHOOK_CHECK_SECONDS, self._count_webhooks)),
             ]
             log.info("%s watches %s", self.owner, settings.FAL_QUEUE_URL)
             try:
@@ -103,8 +98,10 @@ class Watcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(DatabaseError):  # they lapse by themselves
-            await self._db(leases.give_back, list(self.watched), owner=self.owner)
+        with suppress(DatabaseError):  # what was seen will be seen again, and leases lapse by themselves
+            await self._writer.flush()
+            await self._db(lambda: leases.give_back_all(owner=self.owner, states=AT_FAL))
+        await self._db(lambda: pulse.leave(pulse.WATCHER, self.owner))
         for pool in (self._rows, self._sweeps):
             await asyncio.get_running_loop().run_in_executor(pool, _close_connection)
             pool.shutdown()
@@ -117,49 +114,88 @@ class Watcher:
                 await step()
             except Exception:
                 log.exception("the watcher stumbled; it goes on")
+                await asyncio.sleep(TICK_SECONDS)
             await asyncio.sleep(seconds)
 
-    async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _db(self, work: Callable[[], T]) -> T:
         """Run database work in the thread that is there for it."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._rows, lambda: _with_fresh_connection(lambda: work(*args, **kwargs))
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._rows, _with_fresh_connection, work)
 
     async def _claim(self) -> None:
-        room = min(CLAIM_BATCH, MOST_WATCHED - len(self.watched))
-        if room <= 0:
-            return
-        for each in await self._db(_claimed, self.owner, room):
-            self.watched.setdefault(each.generation_id, each)
-            self._open_stream(each)
+        """Take what nobody holds; a dead watcher's thousands are taken over without a pause between batches."""
+        while room := min(CLAIM_BATCH, MOST_WATCHED - len(self.watched)):
+            found = await self._db(lambda room=room: claimed(self.owner, room))  # type: ignore[misc]
+            for each in found:
+                self.watched[each.generation_id] = each
+                self._agenda.plan(each, at=0.0)
+            if len(found) < room:
+                return
 
     async def _renew(self) -> None:
         """Lengthen our leases, and forget what is no longer ours: settled, cancelled, or taken over."""
-        ids = list(self.watched)
-        if not ids:
-            return
-        mine = await self._db(_renewed, ids, self.owner)
-        for generation_id in set(ids) - mine:
-            self._forget(generation_id)
+        begun, ids = time.monotonic(), set(self.watched)
+        mine, watchers = await self._db(lambda: _renewed(self.owner))
+        self._held_until = begun + settings.LEASE_SECONDS
+        self._budget.per_second = settings.FAL_POLLS_PER_SECOND / max(watchers, 1)
+        for generation_id in ids - mine:
+            self._forget(generation_id, is_fals_end=False)
+        strays = mine - self.watched.keys()
+        if strays:  # claimed by us, but the answer did not reach us
+            await self._db(lambda: leases.give_back(strays, owner=self.owner))
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._sweeps, lambda: _with_fresh_connection(lifecycle.sweep))
+        await loop.run_in_executor(self._sweeps, _with_fresh_connection, lifecycle.sweep)
 
     async def _ring(self) -> None:
         await self._db(lifecycle.ring_waiting)
 
+    async def _count_webhooks(self) -> None:
+        """Of what ended some time ago: did fal call us? That decides how much is asked from here."""
+        if not settings.FAL_WEBHOOK_BASE_URL:
+            return
+        before, ripe = time.monotonic() - WEBHOOK_GRACE_SECONDS, []
+        while self._ended and self._ended[0][1] <= before:
+            ripe.append(self._ended.popleft())
+        if not ripe:
+            return
+        called = await self._db(lambda: lifecycle.called_about([attempt_id for attempt_id, _, _ in ripe]))
+        had = self._webhooks.are_coming
+        for attempt_id, _, is_fals_end in ripe:
+            if is_fals_end or attempt_id in called:
+                self._webhooks.record(has_come=attempt_id in called)
+        if had != self._webhooks.are_coming:
+            log.warning(
+                "webhooks %s", "stay away: asking takes over" if had else "come again: asking thins out"
+            )
+
     async def _ask_due(self) -> None:
-        """Ask about what is due, longest due first, as far as the budget goes."""
+        """Look at what is due, longest due first, as far as budget, connections and fal's patience go.
+
+        A share of the budget per tick, so that the questions of a second are spread over it.
+        """
         now = time.monotonic()
-        due = [each for each in self.watched.values() if each.next_at <= now and not each.is_asking]
-        for each in sorted(due, key=lambda each: each.next_at):
-            if not self._budget.take(now=now):
+        if now > self._held_until or not self._brake.may_ask(now=now):
+            return
+        for _ in range(math.ceil(self._budget.per_second * TICK_SECONDS * 1.5)):
+            if len(self._questions) >= (1 if self._brake.is_probing else CONNECTIONS):
                 return
-            each.is_asking = True
-            question = asyncio.create_task(self._ask(each))
-            self._questions.add(question)
-            question.add_done_callback(self._questions.discard)
+            each = self._agenda.due(now=now)
+            if each is None:
+                return
+            if not self._budget.take(now=now):
+                self._agenda.plan(each, at=each.next_at)
+                return
+            self._look_at(each)
+
+    def _look_at(self, each: Watched) -> None:
+        if self._may_stream(each):
+            self._open_stream(each)
+            return
+        each.is_asking = True
+        question = asyncio.create_task(self._ask(each))
+        self._questions.add(question)
+        question.add_done_callback(self._questions.discard)
 
     async def _ask(self, each: Watched) -> None:
         try:
@@ -171,74 +207,78 @@ class Watcher:
             self._later(each, pace.LONGEST_BACK_OFF_SECONDS)
         else:
             each.failures = 0
-            await self._seen(each, status)
+            self._brake.answered()
+            self._seen(each, status)
         finally:
             each.is_asking = False
 
     async def _unanswered(self, each: Watched, error: fal.FalError) -> None:
         each.failures += 1
-        is_over = isinstance(error, fal.RequestUnknown) and await self._db(lifecycle.unknown, each.attempt_id)
-        if is_over:
-            self._forget(each.generation_id)
-            return
-        log.warning("no status of attempt %s: %s", each.attempt_id, error)
         self._later(each, max(pace.back_off_seconds(each.failures), error.retry_after_seconds or 0))
+        log.warning("no status of attempt %s: %s", each.attempt_id, error)
+        now = time.monotonic()
+        if isinstance(error, fal.TryLater):
+            self._brake.refused(now=now, retry_after_seconds=error.retry_after_seconds)
+        elif isinstance(error, fal.NoAnswer | fal.NotSent):
+            self._brake.unanswered(now=now)
+        else:
+            self._brake.answered()
+        if isinstance(error, fal.RequestUnknown):
+            with suppress(DatabaseError):  # it will be asked about again
+                if await self._db(lambda: lifecycle.unknown(each.attempt_id)):
+                    self._forget(each.generation_id, is_fals_end=False)
 
-    async def _seen(self, each: Watched, status: fal.Status) -> None:
-        """Write down a change, and plan the next question."""
-        if self._is_news(each, status):
-            each.last, each.written_at = _gist(status), time.monotonic()
-            try:
-                await self._db(lifecycle.observe, each.attempt_id, status)
-            except DatabaseError as error:
-                each.last = None
-                log.warning("attempt %s could not be written: %s", each.attempt_id, error)
-                self._later(each, pace.SOONEST_SECONDS)
-                return
-        if isinstance(status, fal.Completed):
-            await self._db(leases.give_back, [each.generation_id], owner=self.owner)
-            self._forget(each.generation_id)
+    def _seen(self, each: Watched, status: fal.Status) -> None:
+        """Have a change written down, and plan the next question."""
+        if each.is_over:
             return
-        self._follow(each, State.RUNNING if isinstance(status, fal.InProgress) else State.SUBMITTED)
-
-    def _is_news(self, each: Watched, status: fal.Status) -> bool:
-        gist = _gist(status)
-        if gist == each.last:
-            return False
-        is_only_logs = (
-            isinstance(status, fal.InProgress) and each.state == State.RUNNING and each.last is not None
-        )
-        return not is_only_logs or time.monotonic() - each.written_at >= LOG_WRITE_SECONDS
-
-    def _follow(self, each: Watched, state: State) -> None:
+        state = State.RUNNING if isinstance(status, fal.InProgress) else State.SUBMITTED
+        now = time.monotonic()
+        if self._is_news(each, status, state, now=now):
+            each.last, each.written_at = gist(status), now
+            self._writer.add(each, status)
+        if isinstance(status, fal.Completed):
+            self._later(each, pace.LONGEST_BACK_OFF_SECONDS)  # it is forgotten once it is written
+            return
         if state != each.state:
             each.state, each.since = state, timezone.now()
-        self._open_stream(each)
-        self._later(
-            each,
-            pace.interval_seconds(
-                state=state,
-                age_seconds=(timezone.now() - each.since).total_seconds(),
-                usual_seconds=each.usual_seconds,
-                is_streamed=each.is_streamed,
-                has_webhook=bool(settings.FAL_WEBHOOK_BASE_URL),
-            ),
+        position = status.position if isinstance(status, fal.InQueue) else None
+        self._later(each, self._interval(each, position))
+
+    def _is_news(self, each: Watched, status: fal.Status, state: State, *, now: float) -> bool:
+        if gist(status) == each.last:
+            return False
+        is_small = state == each.state and each.last is not None and not isinstance(status, fal.Completed)
+        return not is_small or now - each.written_at >= NEWS_SECONDS
+
+    def _interval(self, each: Watched, position: int | None) -> float:
+        if self._may_stream(each):
+            return 0.0
+        return pace.interval_seconds(
+            state=each.state,
+            age_seconds=(timezone.now() - each.since).total_seconds(),
+            usual_seconds=each.usual_seconds,
+            is_streamed=each.is_streamed,
+            has_webhook=self.are_webhooks_coming,
+            queue_position=position,
         )
 
     def _later(self, each: Watched, seconds: float) -> None:
-        each.next_at = time.monotonic() + seconds
+        self._agenda.plan(each, at=time.monotonic() + seconds)
 
-    def _open_stream(self, each: Watched) -> None:
-        """A stream, while there are fewer than the limit and fal gives them; what runs comes before what queues."""
+    def _may_stream(self, each: Watched) -> bool:
+        """While there are fewer than the limit and fal gives them; what runs comes before what queues."""
         limit = settings.FAL_STREAM_LIMIT
         if each.state != State.RUNNING:
             limit -= settings.FAL_CONCURRENCY
         is_off = time.monotonic() < self._no_streams_until or each.broken_streams >= MOST_BROKEN_STREAMS
-        if each.is_streamed or is_off or len(self._streams) >= limit:
-            return
+        return not (each.is_streamed or is_off or len(self._streams) >= limit)
+
+    def _open_stream(self, each: Watched) -> None:
         each.stream = asyncio.create_task(self._stream(each))
         self._streams.add(each.stream)
         each.stream.add_done_callback(self._streams.discard)
+        self._later(each, pace.STREAMED_SECONDS)
 
     async def _stream(self, each: Watched) -> None:
         """Follow a stream; when it ends early, polling takes over at once.
@@ -249,7 +289,7 @@ class Watcher:
         opened_at = time.monotonic()
         try:
             async for status in self._fal.stream(each.status_url):
-                await self._seen(each, status)
+                self._seen(each, status)
                 if isinstance(status, fal.Completed):
                     return
         except fal.NoAnswer as error:
@@ -257,15 +297,28 @@ class Watcher:
             each.broken_streams += time.monotonic() - opened_at < SHORT_STREAM_SECONDS
         except fal.FalError as error:
             log.info("no status stream for attempt %s: %s", each.attempt_id, error)
-            self._no_streams_until = time.monotonic() + REFUSED_STREAMS_SECONDS
+            off = max(REFUSED_STREAMS_SECONDS, error.retry_after_seconds or 0)
+            self._no_streams_until = time.monotonic() + off
         except Exception:
             log.exception("the status stream of attempt %s broke", each.attempt_id)
             each.broken_streams += 1
         self._later(each, pace.SOONEST_SECONDS)
 
-    def _forget(self, generation_id: uuid.UUID) -> None:
+    def _over(self, each: Watched, is_ours: bool) -> None:
+        """COMPLETED has been written. Where somebody was quicker, the row may still be ours to let go of."""
+        self._forget(each.generation_id, is_fals_end=True)
+        if not is_ours:
+            self._rows.submit(
+                _with_fresh_connection, lambda: leases.give_back([each.generation_id], owner=self.owner)
+            )
+
+    def _forget(self, generation_id: uuid.UUID, *, is_fals_end: bool) -> None:
         each = self.watched.pop(generation_id, None)
-        if each and each.stream and each.stream is not asyncio.current_task():
+        if each is None:
+            return
+        each.is_over = True
+        self._ended.append((each.attempt_id, time.monotonic(), is_fals_end))
+        if each.stream and each.stream is not asyncio.current_task():
             each.stream.cancel()
 
 
@@ -283,46 +336,8 @@ def _close_connection() -> None:
     connection.close()
 
 
-def _gist(status: fal.Status) -> object:
-    """What of a status would change a row."""
-    match status:
-        case fal.InQueue():
-            return ("queued", status.position)
-        case fal.InProgress():
-            return ("running", len(status.logs))
-        case fal.Completed():
-            return ("completed",)
-
-
-def _claimed(owner: str, limit: int) -> list[Watched]:
-    ids = leases.claim_due(owner=owner, states=AT_FAL, limit=limit)
-    rows = Attempt.objects.filter(generation__in=ids, state=AttemptState.ACCEPTED).select_related(
-        "generation"
-    )
-    return [_watched(attempt) for attempt in rows]
-
-
-def _watched(attempt: Attempt) -> Watched:
-    generation = attempt.generation
-    return Watched(
-        generation_id=generation.pk,
-        attempt_id=attempt.pk,
-        status_url=attempt.status_url,
-        state=State(generation.state),
-        since=generation.started_at or attempt.sent_at,
-        usual_seconds=_usual_seconds(generation),
-    )
-
-
-def _usual_seconds(generation: Generation) -> float:
-    try:
-        usual = catalogue.get(generation.engine).timing.typical_seconds
-    except catalogue.UnknownEngine:
-        return 0.0
-    return float(usual[0]) if usual else 0.0
-
-
-def _renewed(ids: list[uuid.UUID], owner: str) -> set[uuid.UUID]:
-    """Renew, and say which of `ids` are still ours."""
-    leases.renew(ids, owner=owner)
-    return set(Generation.objects.filter(pk__in=ids, lease_owner=owner).values_list("pk", flat=True))
+def _renewed(owner: str) -> tuple[set[uuid.UUID], int]:
+    """Which rows are ours for another while, and how many watchers share fal's patience."""
+    mine = leases.renew_all(owner=owner, states=AT_FAL)
+    pulse.beat(pulse.WATCHER, owner)
+    return mine, leases.holders("watch", states=AT_FAL)
