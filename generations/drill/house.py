@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from config.stack import child, environment, places
-from config.stack.errors import StackError
+from config.stack.errors import AlreadyRunningError, StackError
 
 MARK = "CLIPLEDGER_DRILL_DIRECTORY"
 ROOT = environment.CHECKOUT / "var" / "drill"
@@ -107,13 +107,20 @@ class House:
 
 
 def fresh() -> House:
-    """The first directory no other drill holds, emptied of what a killed one left there, and four free ports."""
+    """The first directory no other drill holds, emptied of what a killed one left there, and four free ports.
+
+    The lock is this process's until it ends, also when it becomes another program by `exec`.
+    """
     places.private_directory(ROOT)
-    for directory in (ROOT / str(number) for number in range(SLOTS)):
-        if not places.is_locked(directory / "lock"):
-            _empty(directory)
-            places.private_directory(directory / "logs")
-            return House(directory, *(_ports(4)))
+    for directory in (places.private_directory(ROOT / str(number)) for number in range(SLOTS)):
+        try:
+            held = places.lock(directory / "lock")
+        except AlreadyRunningError:
+            continue
+        os.set_inheritable(os.dup(held.fileno()), True)
+        _empty(directory)
+        places.private_directory(directory / "logs")
+        return House(directory, *(_ports(4)))
     raise StackError(f"All {SLOTS} directories under {ROOT} are in use.")
 
 
@@ -124,13 +131,15 @@ def _ports(count: int) -> list[int]:
 
 
 def _empty(directory: Path) -> None:
-    if not directory.exists():
-        return
     left = set(child.marked(MARK, str(directory)))
     for place in (directory / "postgres" / "data", *directory.glob("valkey-*"), directory / "valkey"):
         left |= set(child.living_in(place))
     child.end_leftovers(left, with_signal=signal.SIGKILL, grace_seconds=LEFTOVER_SECONDS)
-    shutil.rmtree(directory)
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
 
 
 def ours() -> House | None:
