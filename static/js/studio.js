@@ -20,6 +20,7 @@ function say(zone, text, isBad = false) {
 }
 
 function bring(zone, extra, shown = "Fetching the picture") {
+  isTouched = true;
   const form = composer();
   const data = new FormData();
   data.append("engine", form.elements.shown_engine.value);
@@ -150,6 +151,7 @@ document.addEventListener("click", (event) => {
 const key = `clipledger.draft.${document.body.dataset.user}`;
 const PASSING = new Set(["csrfmiddlewaretoken", "form_token", "seen_credits", "kind"]);
 let waiting = 0;
+let isTouched = false;
 
 function values() {
   const found = {};
@@ -182,7 +184,7 @@ function restore() {
   fetch("/fields/", { method: "POST", body, headers: { "HX-Request": "true" } })
     .then((response) => (response.ok && !response.headers.get("HX-Redirect") ? response.text() : ""))
     .then((html) => {
-      if (!html) return;
+      if (!html || isTouched) return; // who has begun anew is not given the old draft over it
       const holder = document.createElement("template");
       holder.innerHTML = html;
       const fresh = holder.content.querySelector("#composer");
@@ -193,8 +195,13 @@ function restore() {
     });
 }
 
-document.addEventListener("input", (event) => { if (event.target.closest?.("#composer")) save(); });
-document.addEventListener("change", (event) => { if (event.target.closest?.("#composer")) save(); });
+for (const name of ["input", "change"]) {
+  document.addEventListener(name, (event) => {
+    if (!event.target.closest?.("#composer")) return;
+    isTouched = true;
+    save();
+  });
+}
 document.addEventListener("htmx:after:swap", count);
 
 count();
