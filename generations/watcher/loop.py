@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from generations import fal, lifecycle, pulse
+from generations import fal, lifecycle, pulse, trace
 from generations.lifecycle import leases
 from generations.states import AT_FAL, State
 from generations.watcher import pace
@@ -193,7 +193,7 @@ class Watcher:
             self._open_stream(each)
             return
         each.is_asking = True
-        question = asyncio.create_task(self._ask(each))
+        question = asyncio.create_task(_traced(each, self._ask))
         self._questions.add(question)
         question.add_done_callback(self._questions.discard)
 
@@ -275,7 +275,7 @@ class Watcher:
         return not (each.is_streamed or is_off or len(self._streams) >= limit)
 
     def _open_stream(self, each: Watched) -> None:
-        each.stream = asyncio.create_task(self._stream(each))
+        each.stream = asyncio.create_task(_traced(each, self._stream))
         self._streams.add(each.stream)
         each.stream.add_done_callback(self._streams.discard)
         self._later(each, pace.STREAMED_SECONDS)
@@ -320,6 +320,12 @@ class Watcher:
         self._ended.append((each.attempt_id, time.monotonic(), is_fals_end))
         if each.stream and each.stream is not asyncio.current_task():
             each.stream.cancel()
+
+
+async def _traced(each: Watched, step: Callable[[Watched], Awaitable[None]]) -> None:
+    """Every line logged on the way names what it is about."""
+    with trace.bound(generation=each.generation_id, attempt=each.attempt_id):
+        await step(each)
 
 
 def _with_fresh_connection(work: Callable[[], T]) -> T:
