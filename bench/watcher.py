@@ -38,7 +38,7 @@ ENGINE = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
 SIZES = (10, 100, 1_000, 10_000)
 SUBSCRIBE_SIZES = (10, 100)
 POLLS_PER_SECOND = 250
-WINDOW_SECONDS = 25.0
+WINDOW_SECONDS = 20.0
 QUEUE_SECONDS = 30.0
 TABLE = Path(__file__).parent / "watcher.json"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -170,7 +170,7 @@ def _other_side(
 
 def _warm_up_seconds(size: int) -> float:
     """Until everything was claimed and looked at once, and a little more."""
-    return 10 + size / POLLS_PER_SECOND * 1.5
+    return 6 + size / POLLS_PER_SECOND * 1.25
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ class Seeds:
 
     def delays(self, *, since: float, until: float) -> list[float]:
         """Seconds from COMPLETED to the row, for every job that ended in the window; waits until all were noticed."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 60
         while True:
             with connection.cursor() as cursor:
                 rows = cursor.execute(_COMPLETED).fetchall()

@@ -252,7 +252,8 @@ class Watcher:
         return not is_small or now - each.written_at >= NEWS_SECONDS
 
     def _interval(self, each: Watched, position: int | None) -> float:
-        if self._may_stream(each):
+        # One free place is not for everybody who is just being asked about.
+        if self._may_stream(each) and self._streams_left(each) > len(self._questions):
             return 0.0
         return pace.interval_seconds(
             state=each.state,
@@ -267,12 +268,14 @@ class Watcher:
         self._agenda.plan(each, at=time.monotonic() + seconds)
 
     def _may_stream(self, each: Watched) -> bool:
-        """While there are fewer than the limit and fal gives them; what runs comes before what queues."""
-        limit = settings.FAL_STREAM_LIMIT
-        if each.state != State.RUNNING:
-            limit -= settings.FAL_CONCURRENCY
+        """While there are fewer than the limit and fal gives them."""
         is_off = time.monotonic() < self._no_streams_until or each.broken_streams >= MOST_BROKEN_STREAMS
-        return not (each.is_streamed or is_off or len(self._streams) >= limit)
+        return not (each.is_streamed or is_off) and self._streams_left(each) > 0
+
+    def _streams_left(self, each: Watched) -> int:
+        """What runs comes before what queues."""
+        kept = 0 if each.state == State.RUNNING else settings.FAL_CONCURRENCY
+        return int(settings.FAL_STREAM_LIMIT) - kept - len(self._streams)
 
     def _open_stream(self, each: Watched) -> None:
         each.stream = asyncio.create_task(_traced(each, self._stream))

@@ -270,6 +270,12 @@ def state_of(told: Story) -> str:
     return str(Generation.objects.values_list("state", flat=True).get(pk=told.generation.pk))
 
 
+def test_the_leases_of_the_dead_lapse_early_enough_to_be_taken_over_within_30_seconds(
+    settings: Settings,
+) -> None:
+    assert settings.LEASE_SECONDS + loop.CLAIM_SECONDS <= 25
+
+
 @pytest.mark.django_db(transaction=True)
 class TestWatching:
     @pytest.fixture(autouse=True)
