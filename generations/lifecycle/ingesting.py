@@ -113,13 +113,10 @@ def _no_result(attempt: Attempt, error: fal.FalError) -> None:
         attempts.ended(attempt.pk, error, is_listed=_is_vague(error))
         return
     log.warning("no result of attempt %s yet: %s", attempt.pk, error)
-    if isinstance(error, fal.RequestUnknown):
-        if attempt.generation.is_cancel_requested:
-            attempts.given_up(attempt.pk, attempts.STOPPED)
-            return
-        if _count_failure(attempt) >= MOST_RESULT_MISSES:
-            attempts.given_up(attempt.pk, RESULT_GONE)
-            return
+    # Also where a member wished it stopped: fal said that it had finished, and a finished clip is kept and paid for.
+    if isinstance(error, fal.RequestUnknown) and _count_failure(attempt) >= MOST_RESULT_MISSES:
+        attempts.given_up(attempt.pk, RESULT_GONE)
+        return
     if timezone.now() > _completed_at(attempt) + RESULT_PATIENCE:
         attempts.given_up(attempt.pk, RESULT_NEVER_CAME)
         return

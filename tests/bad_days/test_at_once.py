@@ -132,6 +132,23 @@ def test_cancel_that_fal_ignores_ends_with_the_clip_paid_for(story: Begin, membe
     told.drive().assert_charged()
 
 
+def test_a_result_missed_once_does_not_pass_for_a_cancel_that_fal_ignored(
+    story: Begin, member: Membership
+) -> None:
+    told = story("cancel=ignored slow=0.5 result=404*1").drive(until=State.RUNNING)
+    assert lifecycle.cancel(told.generation, actor=member.user)
+    told.drive().assert_charged()
+
+
+def test_a_cancelled_result_that_never_comes_is_listed_as_what_fal_may_bill(
+    story: Begin, member: Membership
+) -> None:
+    told = story("cancel=ignored slow=0.5 result=404").drive(until=State.RUNNING)
+    assert lifecycle.cancel(told.generation, actor=member.user)
+    told.drive().assert_not_charged(State.CANCELED)
+    assert told.attempt.is_maybe_billed
+
+
 def test_cancel_after_fal_has_finished_comes_too_late(story: Begin, member: Membership) -> None:
     told = story().drive(until=State.STORING)
     assert not lifecycle.cancel(told.generation, actor=member.user)
