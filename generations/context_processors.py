@@ -6,5 +6,5 @@ from django.conf import settings
 from django.http import HttpRequest
 
 
-def simulation(request: HttpRequest) -> dict[str, bool]:
+def simulation(_request: HttpRequest) -> dict[str, bool]:
     return {"is_simulation": settings.FAL_IS_SANDBOX}

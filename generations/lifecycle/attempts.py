@@ -89,9 +89,7 @@ def lost(attempt_id: int) -> bool:
 
 
 @trace.of("attempt")
-def ended(
-    attempt_id: int, error: fal.FalError, *, is_counted: bool = True, is_listed: bool = False
-) -> bool:
+def ended(attempt_id: int, error: fal.FalError, *, is_counted: bool = True, is_listed: bool = False) -> bool:
     """The attempt is over, badly. A new one follows where the outcome allows and one is left; else it is settled.
 
     `is_listed` lists it as one that fal may have billed, where the outcome alone would not.
