@@ -65,7 +65,12 @@ class Writer:
             batch.append(self._pending.pop(next(iter(self._pending))))
         if not batch:
             return True
-        written = await self._in_thread(lambda: _write(batch))
+        try:
+            written = await self._in_thread(lambda: _write(batch))
+        except Exception:
+            for each, _ in batch:
+                each.last = None  # so that the same answer is news again
+            raise
         left = {each.attempt_id for each, _ in written.left}
         for each, status in batch:
             if isinstance(status, fal.Completed) and each.attempt_id not in left:
