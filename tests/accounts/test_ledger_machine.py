@@ -95,7 +95,7 @@ class Model:
     def burn(self, amount: int, bucket: str) -> list[tuple[Lot, int]]:
         parts = []
         far = datetime.max.replace(tzinfo=UTC)
-        for lot in sorted(self.lots, key=lambda lot: (lot.expires_at or far, self.lots.index(lot))):
+        for lot in sorted(self.lots, key=lambda lot: lot.expires_at or far):
             part = min(amount, lot.remaining)
             if part:
                 lot.remaining -= part

@@ -95,11 +95,12 @@ def test_ingest_twice_at_once_is_ingest_once(story: Begin) -> None:
 
 def test_what_nobody_foresaw_is_tried_again_and_holds_no_credits_for_ever(story: Begin) -> None:
     told = story("").drive(until=State.STORING)
+    began_at = timezone.now()
     with mock.patch.object(media, "store_clip", side_effect=RuntimeError("no such case")):
         assert not lifecycle.ingest(told.generation.pk)
         told.generation.refresh_from_db()
         assert told.generation.state == State.STORING
-        assert told.generation.next_check_at > timezone.now()
+        assert told.generation.next_check_at > began_at
         Generation.objects.update(completed_at=timezone.now() - timedelta(hours=2))
         assert lifecycle.ingest(told.generation.pk)
     told.generation.refresh_from_db()

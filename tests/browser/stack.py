@@ -117,12 +117,12 @@ def _greeted(directory: Path, process: subprocess.Popen[bytes]) -> Stack:
         assert process.poll() is None, f"the stack ended:\n{said}"
         assert time.monotonic() < deadline, f"the stack is not up after {UP_SECONDS} s:\n{said}"
         time.sleep(0.1)
-    url, password = re.search(r"http://[\d.:]+", said), re.search(r"password: (\S+)", said)
+    url, password = re.search(r"Clipledger is at (http://[\d.:]+)", said), re.search(r"password: (\S+)", said)
     assert url and password, said
     sandbox = environment.read(directory)["FAL_QUEUE_URL"].removesuffix("/queue")
     _wait_for_sandbox(directory, deadline)
     return Stack(
-        url=url[0],
+        url=url[1],
         password=password[1],
         directory=directory,
         process=process,
