@@ -46,7 +46,11 @@ def machine() -> str:
 
 
 def write(measurements: Sequence[Measurement]) -> None:
-    LATEST.write_text(json.dumps([asdict(m) for m in measurements], indent=2) + "\n")
+    """Put these in the file; what an earlier run measured under other names stays beside them."""
+    names = {m.name for m in measurements}
+    before = json.loads(LATEST.read_text()) if LATEST.exists() else []
+    kept = [entry for entry in before if entry["name"] not in names]
+    LATEST.write_text(json.dumps([*kept, *(asdict(m) for m in measurements)], indent=2) + "\n")
 
 
 def line(m: Measurement) -> str:
