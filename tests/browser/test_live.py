@@ -68,8 +68,10 @@ def test_the_page_of_one_generation_follows_it_to_the_clip(visit: Visit) -> None
 
 def test_what_waits_can_be_canceled_and_is_not_charged(visit: Visit) -> None:
     studio = visit(MEMBER).studio()
-    card = studio.order("[[sandbox: stuck]] The fountain never starts")
+    prompt = "[[sandbox: stuck]] The fountain never starts"
+    card = studio.order(prompt)
     expect(card).to_contain_text("Running")
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_contain_text("Canceled · not charged")
+    expect(studio.cards(prompt)).to_have_count(1)
     expect(studio.pill).not_to_contain_text("held")
