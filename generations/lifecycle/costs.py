@@ -11,8 +11,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.core.cache import cache
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal
 from generations.lifecycle.connection import fal_client
 from generations.models import Attempt
@@ -26,7 +26,7 @@ BATCH = 200
 
 def record_costs() -> int:
     """Write the cost of attempts that ended lately; how many."""
-    since = timezone.now() - timedelta(days=2)
+    since = clock.now() - timedelta(days=2)
     rows = Attempt.objects.filter(
         billable_units__isnull=False, fal_cost_usd__isnull=True, ended_at__gte=since
     )
