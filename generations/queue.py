@@ -21,6 +21,8 @@ INGEST = "generations.ingest"
 CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
+# Whoever answers a bell may have a clock that is hours off; one that nobody answered is worth nothing for longer.
+BELL_SECONDS = 6 * 3600
 LIVE_PREFIX = "clipledger:live:"
 TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP})
 
@@ -34,7 +36,7 @@ def enqueue(name: str, *args: str) -> None:
 
 def _send(name: str, args: tuple[str, ...]) -> None:
     try:
-        current_app.send_task(name, args=args, expires=600)
+        current_app.send_task(name, args=args, expires=BELL_SECONDS)
     except Exception as error:  # noqa: BLE001 - any transport's own: the sweep does the rest
         log.warning("bell %s%r not rung: %s", name, args, error)
 
