@@ -34,20 +34,8 @@ OURS = (
         "AWS_",
         "FAL_",
     ),
-    *(
-        "SECRET_KEY",
-        "DEBUG",
-        "LOST_",
-        "RETRY_",
-        "PATIENCE_",
-        "PAUSE_",
-        "BREAKER_",
-        "LEASE_",
-        "SWEEP_",
-        "SUBMIT_",
-        "MAX_",
-    ),
-    *("ALLOWED_HOSTS", "SITE_URL", "BEHIND_PROXY", "SECURE_", "CREDITS_PER_USD", "LOG_LEVEL"),
+    *("SECRET_KEY", "DEBUG", "LOST_", "RETRY_", "PATIENCE_", "PAUSE_", "LEASE_", "SWEEP_", "SUBMIT_", "MAX_"),
+    *("BREAKER_", "ALLOWED_HOSTS", "SITE_URL", "BEHIND_PROXY", "SECURE_", "CREDITS_PER_USD", "LOG_LEVEL"),
 )
 # Waiting times of minutes and hours become seconds, so that whatever has to end by rule ends while we look.
 HURRY = {

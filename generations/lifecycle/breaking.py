@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, OuterRef, Q, Subquery, When
+from django.db.models import Case, F, Max, OuterRef, Q, Subquery, When
 
 from accounts import clock
 from generations import fal, queue
@@ -91,9 +91,12 @@ def refused(generation: Generation, error: fal.FalError, *, now: datetime) -> No
 
 
 def is_whole_account(engine: str, error: fal.FalError) -> bool:
-    """Whether a second engine is refused in the same way, so that it is the account and not the engine."""
+    """Whether a second engine is refused in the same way, with nothing taken since: then it is the account."""
     others = Breaker.objects.open().filter(code=Breaker.Code.NO_ACCESS).exclude(engine=engine)
-    return error.http_status == 403 and others.exists()
+    since = others.aggregate(at=Max("opened_at"))["at"]
+    if error.http_status != 403 or since is None:
+        return False
+    return not Attempt.objects.filter(sent_at__gte=since, answered_at__isnull=False).exists()
 
 
 def forgive(code: Breaker.Code) -> None:

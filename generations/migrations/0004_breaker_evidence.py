@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='breaker',
             name='code',
-            field=models.CharField(blank=True, choices=[('failing', 'fails'), ('no_access', 'is not open to this account'), ('gone', 'is not offered')], help_text='What is wrong with it; empty while it is closed.', max_length=20),
+            field=models.CharField(blank=True, choices=[('failing', 'fails'), ('no_access', 'is not open to this site'), ('gone', 'is not offered')], help_text='What is wrong with it; empty while it is closed.', max_length=20),
         ),
         migrations.AddField(
             model_name='breaker',

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
 
 from accounts import clock
 from generations import catalogue
+
+# A probe that is due goes within seconds, if there is anything to send.
+UNTESTED = timedelta(seconds=60)
 
 
 class BreakerQuerySet(models.QuerySet["Breaker"]):
@@ -29,7 +32,7 @@ class Breaker(models.Model):
         """What fal does with the engine."""
 
         FAILING = "failing", "fails"
-        NO_ACCESS = "no_access", "is not open to this account"
+        NO_ACCESS = "no_access", "is not open to this site"
         GONE = "gone", "is not offered"
 
     engine = models.CharField(max_length=200, unique=True, help_text="fal endpoint id")
@@ -75,6 +78,10 @@ class Breaker(models.Model):
     @property
     def is_open(self) -> bool:
         return self.opened_at is not None
+
+    def is_untested(self, now: datetime) -> bool:
+        """Open, and its probe long due: nothing waits for it, and the next order will be the probe."""
+        return self.probe_at is not None and now >= self.probe_at + UNTESTED
 
     def is_probe_due(self, now: datetime) -> bool:
         return self.probe_at is not None and now >= self.probe_at
