@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Max, OuterRef, Q, Subquery, When
+from django.db.models import F, Max, OuterRef, Q, Subquery
 
 from accounts import clock
 from generations import fal, queue
@@ -174,20 +174,20 @@ def _run_out(pk: uuid.UUID, *, now: datetime) -> bool:
 
 
 def _candidates(breaker: Breaker, now: datetime) -> GenerationQuerySet:
-    """What waits for the engine, first the members and then their generations that have not tested it for longest.
+    """What waits for the engine: first the members, then their generations, that have not tried it for longest.
 
     So one whose own input breaks the engine does not test it again and again in everybody's place.
     """
-    since = Q(engine=breaker.engine, submitted_at__gte=breaker.opened_at)
-    of_member = Generation.objects.filter(since, user=OuterRef("user")).order_by("-submitted_at")
+    tests = Generation.objects.filter(engine=breaker.engine, submitted_at__gte=breaker.opened_at)
+    of_member = tests.filter(user=OuterRef("user")).order_by("-submitted_at")
     waiting = Generation.objects.filter(
         leases.free(now), engine=breaker.engine, state=State.REQUESTED, next_check_at__lte=now
     )
-    return waiting.annotate(
-        member_tested_at=Subquery(of_member.values("submitted_at")[:1]),
-        tested_at=Case(When(since, then="submitted_at")),
-    ).order_by(
-        F("member_tested_at").asc(nulls_first=True), F("tested_at").asc(nulls_first=True), "queued_at", "pk"
+    return waiting.annotate(member_tested_at=Subquery(of_member.values("submitted_at")[:1])).order_by(
+        F("member_tested_at").asc(nulls_first=True),
+        F("submitted_at").asc(nulls_first=True),
+        "queued_at",
+        "pk",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -46,6 +46,7 @@ def test_what_is_written_is_read_back() -> None:
     assert Failure.read(failure.written) == failure
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10**6))
 def test_the_wait_between_probes_doubles_and_has_an_end(probes: int) -> None:
     first = timedelta(seconds=30)
@@ -92,3 +93,4 @@ class Engine(RuleBasedStateMachine):
 
 
 TestEngine = Engine.TestCase
+TestEngine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
