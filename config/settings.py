@@ -320,6 +320,11 @@ LOST_DEADLINE_SECONDS = env.int("LOST_DEADLINE_SECONDS", default=14_400)
 PATIENCE_SECONDS = env.int("PATIENCE_SECONDS", default=86_400)
 RETRY_SECONDS = env.float("RETRY_SECONDS", default=5)
 PAUSE_PROBE_SECONDS = env.float("PAUSE_PROBE_SECONDS", default=60)
+# So many failures of fal's in a row, on one engine and within the window, stop the sending to that engine; then one
+# generation at a time tests it, first after BREAKER_PROBE_SECONDS, in the end every twenty times as long.
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", default=5)
+BREAKER_WINDOW_SECONDS = env.float("BREAKER_WINDOW_SECONDS", default=600)
+BREAKER_PROBE_SECONDS = env.float("BREAKER_PROBE_SECONDS", default=30)
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
 

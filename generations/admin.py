@@ -19,6 +19,7 @@ from django.utils.text import Truncator
 from generations import queue
 from generations.models import (
     Attempt,
+    Breaker,
     Delivery,
     DispatchPause,
     Generation,
@@ -221,6 +222,14 @@ class LogLineAdmin(ReadOnly):
     search_fields = ("message", "attempt__request_id", "attempt__generation__id")
     list_select_related = ("attempt",)
     ordering = ("-attempt", "position")
+
+
+@admin.register(Breaker)
+class BreakerAdmin(ReadOnly):
+    list_display = ("engine", "code", "opened_at", "failures", "reason", "probe_at", "probes", "changed_at")
+    list_filter = (("opened_at", admin.EmptyFieldListFilter), "code")
+    search_fields = ("engine",)
+    ordering = ("-opened_at", "engine")
 
 
 @admin.register(DispatchPause)

@@ -21,8 +21,7 @@ from prometheus_client.registry import Collector
 from accounts import clock
 from accounts.models import Wallet
 from generations import pulse, stuck
-from generations.lifecycle import leases
-from generations.models import Attempt, Delivery, DispatchPause, Generation
+from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation
 from generations.states import State
 
 WINDOW = timedelta(hours=1)
@@ -42,6 +41,7 @@ class Installation(Collector):
         now = clock.now()
         yield from _in_flight(now)
         yield from _loose_ends(now)
+        yield from _breakers()
         yield from _credits()
         yield from _last_hour(now)
         yield from _latencies(now)
@@ -66,7 +66,7 @@ def _in_flight(now: datetime) -> Iterator[Metric]:
     counted = rows.annotate(
         count=Count("pk"),
         oldest=Min("created_at"),
-        due=Min("next_check_at", filter=leases.free(now)),
+        due=Min("next_check_at", filter=stuck.overdue(now)),
     )
     found = list(counted.order_by("state", "engine"))
     for row in found:
@@ -108,6 +108,17 @@ def _loose_ends(now: datetime) -> Iterator[Metric]:
         "Open holds without an unsettled generation. Must be 0.",
         stuck.open_holds().count(),
     )
+
+
+def _breakers() -> Iterator[Metric]:
+    is_open = GaugeMetricFamily("clipledger_breaker_open", "1 while fal fails the engine.", labels=["engine"])
+    failures = GaugeMetricFamily(
+        "clipledger_breaker_failures", "The engine's failures in a row at fal.", labels=["engine"]
+    )
+    for breaker in Breaker.objects.order_by("engine"):
+        is_open.add_metric([breaker.engine], int(breaker.is_open))
+        failures.add_metric([breaker.engine], breaker.failures)
+    yield from (is_open, failures)
 
 
 def _credits() -> Iterator[Metric]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from accounts import clock
 from accounts.models import Hold
-from generations.lifecycle import leases
+from generations.lifecycle import breaking, leases
 from generations.lifecycle.dispatching import places_taken
-from generations.models import Attempt, Delivery, DispatchPause, Generation, GenerationQuerySet
+from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation, GenerationQuerySet
 from generations.states import AT_FAL, SETTLED, AttemptState, State
 
 MOST_ROWS = 100
@@ -35,19 +35,28 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """An engine whose breaker is open, and how many generations wait for it."""
+
+    breaker: Breaker
+    waiting: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything on the operations page. `more` counts the rows beyond the first MOST_ROWS."""
 
     cases: list[Case]
     more: int
     pause: DispatchPause | None
+    outages: list[Outage]
     waiting: int
     deliveries: list[Delivery]
     holds: list[Hold]
 
     @property
     def is_quiet(self) -> bool:
-        return not (self.cases or self.pause or self.deliveries or self.holds)
+        return not (self.cases or self.pause or self.outages or self.deliveries or self.holds)
 
 
 def report() -> Report:
@@ -61,10 +70,23 @@ def report() -> Report:
         cases=[_case(generation, now) for generation in found[:MOST_ROWS]],
         more=rows.count() - MOST_ROWS if len(found) > MOST_ROWS else 0,
         pause=pause,
+        outages=_outages(),
         waiting=Generation.objects.filter(state=State.REQUESTED).count(),
         deliveries=list(_deliveries(now)[:MOST_ROWS]),
         holds=list(open_holds().select_related("wallet__team")[:MOST_ROWS]),
     )
+
+
+def _outages() -> list[Outage]:
+    broken = list(Breaker.objects.open().order_by("opened_at")[:MOST_ROWS])
+    rows = Generation.objects.filter(state=State.REQUESTED, engine__in=[each.engine for each in broken])
+    waiting = dict(rows.values_list("engine").annotate(Count("pk")).order_by())
+    return [Outage(breaker, waiting.get(breaker.engine, 0)) for breaker in broken]
+
+
+def overdue(now: datetime) -> Q:
+    """Rows that could be moved on and that nobody is busy with; what an open breaker holds back is not."""
+    return leases.free(now) & (~Q(state=State.REQUESTED) | breaking.sendable())
 
 
 def open_holds() -> QuerySet[Hold]:
@@ -75,13 +97,13 @@ def open_holds() -> QuerySet[Hold]:
 
 def _stuck(now: datetime, *, has_room: bool) -> GenerationQuerySet:
     """Overdue with nobody busy with it, or in trouble of another kind. Waiting for a place at fal is no trouble."""
-    overdue = leases.free(now) & Q(next_check_at__lt=now - OVERDUE)
+    late = overdue(now) & Q(next_check_at__lt=now - OVERDUE)
     if not has_room:
-        overdue &= ~Q(state=State.REQUESTED)
+        late &= ~Q(state=State.REQUESTED)
     troubled = Attempt.objects.open().filter(
         Q(state=AttemptState.LOST) | Q(timed_out_at__isnull=False) | Q(fetch_failures__gt=0)
     )
-    return Generation.objects.unsettled().filter(overdue | Q(pk__in=troubled.values("generation")))
+    return Generation.objects.unsettled().filter(late | Q(pk__in=troubled.values("generation")))
 
 
 def _with_attempts(rows: GenerationQuerySet) -> GenerationQuerySet:

@@ -24,6 +24,7 @@ urlpatterns = [
     path("operations/", views.operations, name="operations"),
     path("operations/sweep/", views.operations_sweep, name="operations_sweep"),
     path("operations/probe/", views.operations_probe, name="operations_probe"),
+    path("operations/engines/probe/", views.operations_probe_engine, name="operations_probe_engine"),
     path("operations/<uuid:pk>/look/", views.operations_look, name="operations_look"),
     path("operations/<uuid:pk>/give-up/", views.operations_give_up, name="operations_give_up"),
     path("theme/", views.theme, name="theme"),

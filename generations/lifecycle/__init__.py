@@ -2,8 +2,8 @@
 
 Everything else asks this room. `ordering` holds the credits with the row, `dispatching` makes the one POST per attempt,
 `watching` writes down what fal says, `ingesting` brings the clip home and captures, `canceling`, `timeouts` and `lost`
-end what will not come, `sweeping` moves on what is stuck, `operating` has what a person may do about it. `moves` makes
-every change of state, and settles the hold with it.
+end what will not come, `breaking` holds back what fal fails for everybody, `sweeping` moves on what is stuck,
+`operating` has what a person may do about it. `moves` makes every change of state, and settles the hold with it.
 """
 
 from generations.lifecycle.canceling import cancel, send_cancel
@@ -19,7 +19,7 @@ from generations.lifecycle.errors import (
     UnknownDelivery,
 )
 from generations.lifecycle.ingesting import ingest
-from generations.lifecycle.operating import give_up, look_now, probe_now
+from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
 from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import called_about, check, observe, observe_many, unknown
@@ -43,6 +43,7 @@ __all__ = [
     "look_now",
     "observe",
     "observe_many",
+    "probe_engine_now",
     "probe_now",
     "process_delivery",
     "quote",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import clock
 from generations import fal, queue, trace
-from generations.lifecycle import moves
+from generations.lifecycle import breaking, moves
 from generations.models import Attempt, DispatchPause, Generation
 from generations.states import OPEN_ATTEMPTS, AttemptState, State
 
@@ -113,14 +114,21 @@ def given_up(attempt_id: int, outcome: fal.Outcome) -> bool:
 
 
 @trace.of("attempt")
-def put_back(attempt_id: int, *, reason: str, delay_seconds: float) -> bool:
-    """It never reached fal and is nobody's failure (the account is locked): the generation waits, untouched."""
+def put_back(
+    attempt_id: int, *, reason: str, delay_seconds: float, breaks_with: fal.FalError | None = None
+) -> bool:
+    """It never reached fal and is nobody's failure (the account is locked): the generation waits, untouched.
+
+    `breaks_with` is fal's refusal of the engine as such, which opens its breaker.
+    """
     now = clock.now()
     with transaction.atomic():
         attempt = Attempt.objects.select_related("generation").get(pk=attempt_id)
         generation = moves.lock(attempt.generation_id)
         if not _close(attempt, now=now, is_counted=False, error_type=reason[:80]):
             return False
+        if breaks_with is not None:
+            breaking.refused(generation, breaks_with, now=now)
         if generation.is_cancel_requested:
             return moves.canceled(generation, now=now)
         return moves.requested_again(
@@ -149,11 +157,32 @@ def _end(
         if generation.is_cancel_requested:
             return moves.canceled(generation, now=now)
         if is_canceled and attempt.timed_out_at:
-            return moves.failed(generation, code="timed_out", message=TIMED_OUT.message, now=now)
-        if outcome.is_retryable and may_go_on(generation, is_counted=is_counted, now=now):
-            at = now + timedelta(seconds=max(retry_seconds(generation), retry_after_seconds or 0))
+            outcome = TIMED_OUT
+        is_held_back = _count_against_engine(attempt, generation, outcome, evidence, now=now)
+        if outcome.is_retryable and may_go_on(
+            generation, is_counted=is_counted and not is_held_back, now=now
+        ):
+            wait = settings.RETRY_SECONDS if is_held_back else retry_seconds(generation)
+            at = now + timedelta(seconds=max(wait, retry_after_seconds or 0))
             return moves.requested_again(generation, next_check_at=at, now=now)
         return moves.failed(generation, code=outcome.reason, message=outcome.message, now=now)
+
+
+def _count_against_engine(
+    attempt: Attempt,
+    generation: Generation,
+    outcome: fal.Outcome,
+    told: Mapping[str, object],
+    *,
+    now: datetime,
+) -> bool:
+    """Whether the engine's breaker is open: then the attempt, whose fault it was not, is not counted."""
+    if not breaking.is_evidence(outcome):
+        return False
+    if not breaking.failed(generation, outcome, status=told.get("http_status"), now=now):
+        return False
+    Attempt.objects.filter(pk=attempt.pk).update(is_counted=False)
+    return True
 
 
 def _close(
@@ -201,4 +230,4 @@ def of_ours(
 
 
 STOPPED = fal.Outcome(False, fal.Fault.OURS, CANCELED, "It was cancelled.", may_be_billed=False)
-TIMED_OUT = of_ours("timed_out", "The engine took far longer than it ever should and was stopped.")
+TIMED_OUT = of_ours(breaking.TIMED_OUT, "The engine took far longer than it ever should and was stopped.")

@@ -21,9 +21,9 @@ from django.db.models import Max, Q
 
 from accounts import clock
 from generations import fal, queue, trace
-from generations.lifecycle import attempts, leases, moves, pictures
+from generations.lifecycle import attempts, breaking, leases, moves, pictures
 from generations.lifecycle.connection import fal_client, tags_of, webhook_url
-from generations.models import Attempt, DispatchPause, Generation
+from generations.models import Attempt, Breaker, DispatchPause, Generation
 from generations.states import AT_FAL, AttemptState, State
 
 log = logging.getLogger(__name__)
@@ -78,11 +78,14 @@ def _claim_next() -> Claim | None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CLAIM_LOCK])
         if not _may_send(now):
             return None
-        chosen = _next_in_turn(now)
+        probe = breaking.next_probe(now)
+        chosen = probe.generation_id if probe else _next_in_turn(now)
         if chosen is None:
             return None
         claim = Claim(chosen, leases.new_owner("dispatch"))
         leases.take(claim.generation_id, owner=claim.owner, states={State.REQUESTED})
+        if probe:
+            breaking.probed(probe, now=now)
     return claim
 
 
@@ -93,7 +96,7 @@ def _may_send(now: datetime) -> bool:
     pause = DispatchPause.current()
     if pause is None:
         return True
-    if not pause.is_probe_due(now) or not Generation.objects.filter(_waiting(now)).exists():
+    if not pause.is_probe_due(now) or not is_anything_due(now):
         return False
     DispatchPause.objects.filter(pk=pause.pk).update(
         probe_at=now + timedelta(seconds=settings.PAUSE_PROBE_SECONDS)
@@ -115,8 +118,13 @@ def places_taken(now: datetime) -> int:
     return Generation.objects.filter(at_fal | on_the_way).count()
 
 
+def is_anything_due(now: datetime) -> bool:
+    """Whether a dispatcher would find something to send, had fal a place for it."""
+    return Generation.objects.filter(_waiting(now)).exists() or breaking.next_probe(now) is not None
+
+
 def _waiting(now: datetime) -> Q:
-    return leases.free(now) & Q(state=State.REQUESTED, next_check_at__lte=now)
+    return leases.free(now) & Q(state=State.REQUESTED, next_check_at__lte=now) & breaking.sendable()
 
 
 def _next_in_turn(now: datetime) -> uuid.UUID | None:
@@ -152,7 +160,7 @@ def waiting_position(generation: Generation) -> int | None:
 def waiting_positions() -> Positions:
     """The same for everything that waits with us, by id, in a number of queries that does not grow with the queue."""
     waiting = list(
-        Generation.objects.filter(state=State.REQUESTED)
+        Generation.objects.filter(breaking.sendable(), state=State.REQUESTED)
         .order_by("created_at", "pk")
         .values_list("pk", "user")
     )
@@ -221,12 +229,24 @@ def _post(attempt: Attempt, body: dict[str, Any]) -> None:
             output_expiration_seconds=settings.FAL_OUTPUT_SECONDS,
         )
     except fal.FalError as error:
-        _explain(attempt, error)
+        if breaking.concerns_endpoint(error):
+            _engine_refused(attempt, error)
+        else:
+            _explain(attempt, error)
     except Exception:
         log.exception("the submit of attempt %s ended in a way nobody foresaw", attempt.pk)
         attempts.lost(attempt.pk)
     else:
         attempts.accepted(attempt, receipt)
+
+
+def _engine_refused(attempt: Attempt, error: fal.FalError) -> None:
+    """Nothing can be ordered of this engine; once a second one is refused as well, it is the account."""
+    if breaking.is_whole_account(attempt.generation.engine, error):
+        breaking.forgive(Breaker.Code.NO_ACCESS)
+        _explain(attempt, error)
+        return
+    attempts.put_back(attempt.pk, reason=error.outcome.reason, delay_seconds=0, breaks_with=error)
 
 
 def _explain(attempt: Attempt, error: fal.FalError) -> None:

@@ -18,7 +18,7 @@ from django.db.models import F
 
 from accounts import clock
 from generations import fal, media, trace
-from generations.lifecycle import attempts, leases, moves
+from generations.lifecycle import attempts, breaking, leases, moves
 from generations.lifecycle.connection import fal_client, receipt_of
 from generations.models import Attempt, Generation, Output
 from generations.states import OPEN_ATTEMPTS, AttemptState, State
@@ -103,6 +103,7 @@ def _fetch_result(attempt: Attempt) -> bool:
     attempt.result, attempt.billable_units = result.data, result.billable_units
     rows = Attempt.objects.filter(pk=attempt.pk, state__in=OPEN_ATTEMPTS)
     rows.update(result=attempt.result, billable_units=attempt.billable_units)
+    breaking.worked(attempt)
     return True
 
 

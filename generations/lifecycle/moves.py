@@ -1,8 +1,8 @@
 """Every change of a generation's state, by compare-and-swap, and the settlement that goes with a final one.
 
-Call these inside a transaction, with a row from `lock`. Lock order: generation, attempt, then the ledger's own (hold,
-budgets, wallet, grants). A move that is not in `states.MOVES`, or that somebody else was quicker to make, changes
-nothing and answers False.
+Call these inside a transaction, with a row from `lock`. Lock order: generation, attempt, the engine's breaker, then the
+ledger's own (hold, budgets, wallet, grants). A move that is not in `states.MOVES`, or that somebody else was quicker to
+make, changes nothing and answers False.
 """
 
 from __future__ import annotations

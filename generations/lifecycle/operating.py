@@ -9,7 +9,7 @@ from django.db import transaction
 from accounts import clock
 from accounts.models import User
 from generations import queue, trace
-from generations.lifecycle import attempts, lost, moves, watching
+from generations.lifecycle import attempts, breaking, lost, moves, watching
 from generations.models import Attempt, DispatchPause, Generation
 from generations.states import AttemptState, State
 
@@ -67,6 +67,14 @@ def probe_now(*, actor: User) -> bool:
         log.warning("person %s has the pause probed", actor.pk)
         queue.enqueue(queue.DISPATCH)
     return bool(changed)
+
+
+def probe_engine_now(engine: str, *, actor: User) -> bool:
+    """Let the one generation that tests an engine go at once; False where its breaker is not open."""
+    changed = breaking.probe_now(engine, now=clock.now())
+    if changed:
+        log.warning("person %s has engine %s tested", actor.pk, engine)
+    return changed
 
 
 def _ring(generation: Generation, bell: str, *args: str) -> bool:

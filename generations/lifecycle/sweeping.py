@@ -14,7 +14,7 @@ from django.conf import settings
 from accounts import clock, ledger
 from accounts.models import Hold
 from generations import fal, media, pulse, queue
-from generations.lifecycle import attempts, costs, leases, lost, timeouts, watching
+from generations.lifecycle import attempts, breaking, costs, dispatching, leases, lost, timeouts, watching
 from generations.models import Attempt, Delivery, Generation
 from generations.states import AT_FAL, SETTLED, AttemptState, State
 
@@ -119,9 +119,7 @@ def _deliveries() -> int:
 
 def ring_waiting() -> int:
     """Ring for dispatch if anything waits; a pause or a full house is for dispatch to see."""
-    now = clock.now()
-    waiting = Generation.objects.filter(leases.free(now), state=State.REQUESTED, next_check_at__lte=now)
-    if not waiting.exists():
+    if not dispatching.is_anything_due(clock.now()):
         return 0
     queue.enqueue(queue.DISPATCH)
     return 1
@@ -132,6 +130,10 @@ def _ring(name: str, ids: Iterable[object]) -> int:
     for pk in found:
         queue.enqueue(name, str(pk))
     return len(found)
+
+
+def _held_back() -> int:
+    return breaking.run_out_of_patience()
 
 
 def _open_holds() -> int:
@@ -167,6 +169,7 @@ STEPS: tuple[Callable[[], int], ...] = (
     _lost,
     _unwatched,
     _timed_out,
+    _held_back,
     _open_holds,
     _expired_credits,
     _unpriced,

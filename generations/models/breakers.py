@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
 
 from accounts import clock
+from generations import catalogue
+
+# A probe that is due goes within seconds, if there is anything to send.
+UNTESTED = timedelta(seconds=60)
 
 
 class BreakerQuerySet(models.QuerySet["Breaker"]):
     def open(self) -> BreakerQuerySet:
         return self.filter(opened_at__isnull=False)
+
+    def by_engine(self) -> dict[str, Breaker]:
+        return {breaker.engine: breaker for breaker in self}
 
 
 class Breaker(models.Model):
@@ -21,9 +28,25 @@ class Breaker(models.Model):
     Failures are those of fal alone (its 5xx, its time-outs), never a picture or a prompt that it refuses.
     """
 
+    class Code(models.TextChoices):
+        """What fal does with the engine."""
+
+        FAILING = "failing", "fails"
+        NO_ACCESS = "no_access", "is not open to this site"
+        GONE = "gone", "is not offered"
+
     engine = models.CharField(max_length=200, unique=True, help_text="fal endpoint id")
     failures = models.PositiveIntegerField(default=0, help_text="In a row, since the last success.")
     failing_since_at = models.DateTimeField(null=True, blank=True, help_text="The first of these failures.")
+    evidence = models.JSONField(
+        default=list, blank=True, help_text="The latest of these failures: generation, member, moment."
+    )
+    code = models.CharField(
+        max_length=20,
+        choices=Code.choices,
+        blank=True,
+        help_text="What is wrong with it; empty while it is closed.",
+    )
     reason = models.CharField(max_length=300, blank=True, help_text="The last failure, in fal's words.")
     opened_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it is closed.")
     probe_at = models.DateTimeField(null=True, blank=True, help_text="When one submission is tried again.")
@@ -45,8 +68,20 @@ class Breaker(models.Model):
         return f"{self.engine}: {'open' if self.is_open else 'closed'}"
 
     @property
+    def label(self) -> str:
+        """ "Hailuo 2.3 Pro", or fal's name where it has left the catalogue."""
+        try:
+            return catalogue.get(self.engine).label
+        except catalogue.UnknownEngine:
+            return self.engine
+
+    @property
     def is_open(self) -> bool:
         return self.opened_at is not None
+
+    def is_untested(self, now: datetime) -> bool:
+        """Open, and its probe long due: nothing waits for it, and the next order will be the probe."""
+        return self.probe_at is not None and now >= self.probe_at + UNTESTED
 
     def is_probe_due(self, now: datetime) -> bool:
         return self.probe_at is not None and now >= self.probe_at

@@ -17,7 +17,7 @@ from django.utils.timesince import timesince
 
 from accounts.clock import now
 from accounts.models import Entry, Membership
-from generations.models import DispatchPause, Generation
+from generations.models import Breaker, DispatchPause, Generation
 from generations.views import words
 from generations.views.access import may_cancel
 
@@ -98,6 +98,29 @@ def progress(generation: Generation) -> words.Progress:
 @register.simple_tag
 def dispatch_pause() -> DispatchPause | None:
     return DispatchPause.current()
+
+
+@register.simple_tag
+def outages() -> list[Breaker]:
+    """The engines that do not work at fal just now, and for which something is waiting or was until a moment ago."""
+    return [
+        breaker for breaker in Breaker.objects.open().order_by("opened_at") if not breaker.is_untested(now())
+    ]
+
+
+@register.filter
+def outage_words(breaker: Breaker) -> str:
+    return words.outage(breaker)
+
+
+@register.filter
+def next_try_words(breaker: Breaker) -> str:
+    return words.next_try(breaker)
+
+
+@register.filter
+def held_back_words(generation: Generation) -> str:
+    return words.outage_while_waiting(generation)
 
 
 @register.simple_tag(takes_context=True)

@@ -8,6 +8,7 @@ from generations.views.operations import (
     operations_give_up,
     operations_look,
     operations_probe,
+    operations_probe_engine,
     operations_sweep,
 )
 from generations.views.shell import stream, theme
@@ -26,6 +27,7 @@ __all__ = [
     "operations_give_up",
     "operations_look",
     "operations_probe",
+    "operations_probe_engine",
     "operations_sweep",
     "picture",
     "poster",

@@ -15,8 +15,8 @@ from accounts.models import Membership, Wallet
 from generations import catalogue, lifecycle, media
 from generations.catalogue import Engine, Input
 from generations.forms import GenerationForm, kept
-from generations.models import Generation, Picture
-from generations.views import picker
+from generations.models import Breaker, Generation, Picture
+from generations.views import picker, words
 
 MOST_PICTURES = 4
 LONG_PROMPT_WORDS = 200
@@ -70,11 +70,15 @@ class PictureRow:
 
 @dataclass
 class Offer:
-    """The price on the button and whether it can be pressed. `reason` says in words why not."""
+    """The price on the button and whether it can be pressed. `reason` says in words why not.
+
+    `outage` says that the engine does not work at fal just now.
+    """
 
     credits: int | None
     reason: str = ""
     note: str = ""
+    outage: str = ""
 
     @property
     def is_allowed(self) -> bool:
@@ -180,7 +184,9 @@ def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = No
         return Offer(None, reason="The price shows once the choices above are complete.")
     changed = seen_credits is not None and quote.credits > seen_credits
     note = f"The price is now {quote.credits} credits (it was {seen_credits})." if changed else ""
-    return Offer(quote.credits, reason=_unpayable(quote.credits, membership), note=note)
+    broken = Breaker.objects.open().filter(engine=draft.engine.endpoint_id).first()
+    outage = words.outage_before_ordering(broken) if broken else ""
+    return Offer(quote.credits, reason=_unpayable(quote.credits, membership), note=note, outage=outage)
 
 
 def _priced(form: GenerationForm) -> dict[str, Any]:

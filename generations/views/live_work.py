@@ -9,7 +9,7 @@ from typing import Any
 from accounts import clock
 from accounts.models import Membership
 from generations import lifecycle
-from generations.models import Generation
+from generations.models import Breaker, Generation
 from generations.states import SETTLED, State
 from generations.views.access import of_this_page
 
@@ -33,12 +33,14 @@ def context(membership: Membership) -> dict[str, Any]:
 
 
 def with_places(generations: Iterable[Generation]) -> list[Generation]:
-    """The rows as a list, those that wait knowing how many go before them (`ahead`)."""
+    """The rows as a list, those that wait knowing how many go before them, or what holds them (`ahead`, `breaker`)."""
     found = list(generations)
     if any(generation.state == State.REQUESTED for generation in found):
         ahead = lifecycle.waiting_positions()
+        broken = Breaker.objects.open().by_engine()
         for generation in found:
             generation.ahead = ahead.get(generation.pk)  # type: ignore[attr-defined]
+            generation.breaker = broken.get(generation.engine)  # type: ignore[attr-defined]
     return found
 
 

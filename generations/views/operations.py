@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import clock
 from accounts.models import User
 from generations import fal, lifecycle, pulse, queue, stuck
 from generations.lifecycle.operating import LONGEST_REASON_CHARS
@@ -44,6 +45,7 @@ def operations(request: HttpRequest) -> HttpResponse:
     ages = {kind: pulse.ages(kind) for kind in (pulse.SWEEP, pulse.WATCHER, pulse.WORKER)}
     context = {
         "report": stuck.report(),
+        "now": clock.now(),
         "is_valkey_up": ages[pulse.SWEEP] is not None,
         "sweep_age": min((ages[pulse.SWEEP] or {}).values(), default=None),
         "watchers": _alive(ages[pulse.WATCHER]),
@@ -71,6 +73,18 @@ def operations_probe(request: HttpRequest) -> HttpResponse:
         )
     else:
         messages.warning(request, "Nothing is paused any more.")
+    return redirect("generations:operations")
+
+
+@require_POST
+@staff
+def operations_probe_engine(request: HttpRequest) -> HttpResponse:
+    if lifecycle.probe_engine_now(request.POST.get("engine", ""), actor=_actor(request)):
+        messages.success(
+            request, "One waiting generation tests the engine now; if it brings a clip, all others follow."
+        )
+    else:
+        messages.warning(request, "This engine is not held back any more.")
     return redirect("generations:operations")
 
 

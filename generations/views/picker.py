@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, product
@@ -13,7 +13,7 @@ from django.conf import settings
 from accounts import clock
 from generations import catalogue
 from generations.catalogue import Engine, Input
-from generations.models import PriceVersion
+from generations.models import Breaker, PriceVersion
 
 DEFAULT = "fal-ai/minimax/hailuo-2.3/pro/image-to-video"
 KINDS = (("image-to-video", "From a picture"), ("text-to-video", "From words"))
@@ -26,6 +26,7 @@ class Choice:
     engine: Engine
     from_credits: int | None
     facts: str
+    is_broken: bool = False
 
     @property
     def kind(self) -> str:
@@ -49,17 +50,25 @@ def orderable(endpoint_id: str) -> Engine | None:
     return next((engine for engine in catalogue.orderable() if engine.endpoint_id == endpoint_id), None)
 
 
-def choice(engine: Engine, rules: dict[str, PriceVersion] | None = None) -> Choice:
-    return Choice(engine, _from_credits(engine, (rules or versions()).get(engine.endpoint_id)), facts(engine))
+def choice(
+    engine: Engine, rules: dict[str, PriceVersion] | None = None, *, broken: Container[str] = ()
+) -> Choice:
+    cheapest = _from_credits(engine, (rules or versions()).get(engine.endpoint_id))
+    return Choice(engine, cheapest, facts(engine), is_broken=engine.endpoint_id in broken)
 
 
-def groups() -> list[Group]:
+def broken_engines() -> set[str]:
+    """Those that do not work at fal just now."""
+    return set(Breaker.objects.open().values_list("engine", flat=True))
+
+
+def groups(broken: Container[str] = ()) -> list[Group]:
     rules = versions()
     found = []
     for kind, _ in KINDS:
         engines = [engine for engine in catalogue.orderable() if engine.kind == kind]
         for family, members in groupby(engines, key=lambda engine: engine.family):
-            found.append(Group(kind, family, [choice(engine, rules) for engine in members]))
+            found.append(Group(kind, family, [choice(engine, rules, broken=broken) for engine in members]))
     return found
 
 

@@ -130,11 +130,12 @@ def _ordered(
 
 
 def _context(membership: Membership, draft: Draft, seen: int | None) -> dict[str, Any]:
+    broken = picker.broken_engines()
     return {
         "draft": draft,
         "offer": drafts.offer(draft, membership, seen_credits=seen),
-        "groups": picker.groups(),
-        "choice": picker.choice(draft.engine),
+        "groups": picker.groups(broken),
+        "choice": picker.choice(draft.engine, broken=broken),
         "kinds": picker.KINDS,
     }
 

@@ -10,9 +10,15 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 
 from accounts.clock import now
 from accounts.models import Hold
-from generations.models import Generation
+from generations.models import Breaker, Generation
 from generations.states import State
 
+# What fal does with an engine, and what it did when that was last tried.
+_OUTAGES = {
+    Breaker.Code.FAILING: ("fails", "failed"),
+    Breaker.Code.NO_ACCESS: ("is not open to this site", "was not open to this site"),
+    Breaker.Code.GONE: ("is not offered", "was not offered"),
+}
 # A bar that stands at its end while work goes on says something untrue.
 MOST = 95
 
@@ -95,7 +101,39 @@ def expected_seconds(generation: Generation) -> int | None:
     return sum(typical) // 2 if typical else None
 
 
+def outage(breaker: Breaker) -> str:
+    """ "Hailuo 2.3 Pro fails at fal just now." """
+    is_so, was_so = _OUTAGES[Breaker.Code(breaker.code)]
+    if breaker.is_untested(now()):
+        return f"{breaker.label} {was_so} at fal when it was last tried."
+    return f"{breaker.label} {is_so} at fal just now."
+
+
+def outage_before_ordering(breaker: Breaker) -> str:
+    """What an order for the engine would meet."""
+    if breaker.is_untested(now()):
+        return f"{outage(breaker)} Your order is the next try: if it fails, it waits, and can be cancelled."
+    wait = "What you order waits, starts by itself and can be cancelled"
+    return f"{outage(breaker)} {wait}; {next_try(breaker)}."
+
+
+def outage_while_waiting(generation: Generation) -> str:
+    """Why it waits, where its engine is why; else nothing."""
+    breaker: Breaker | None = getattr(generation, "breaker", None)
+    if breaker is None or generation.state != State.REQUESTED:
+        return ""
+    return f"{outage(breaker)} This starts by itself once it works; {next_try(breaker)}."
+
+
+def next_try(breaker: Breaker) -> str:
+    """ "next try in 00:25"."""
+    at = breaker.probe_at or now()
+    return f"next try in {clock((at - now()).total_seconds())}" if at > now() else "the next try is due"
+
+
 def _waiting(generation: Generation) -> str:
+    if getattr(generation, "breaker", None):
+        return "Waiting · engine down at fal"
     ahead = getattr(generation, "ahead", None)
     if ahead is None:
         return "Waiting"
