@@ -41,6 +41,22 @@ class Waiting(NamedTuple):
     engine: str | None = None
     duration: str | None = None
     resolution: str | None = None
+    member: Member | None = None
+
+
+class Place(NamedTuple):
+    """The `number`-th of `total`."""
+
+    number: int
+    total: int
+
+    @property
+    def is_first(self) -> bool:
+        return self.number == 1
+
+    @property
+    def is_last(self) -> bool:
+        return self.number == self.total
 
 
 class Positions(dict[uuid.UUID, int]):
@@ -52,16 +68,29 @@ class Positions(dict[uuid.UUID, int]):
 
 @dataclass(frozen=True)
 class Line:
-    """Everything that waits, first to go first, and how many wait in fal's own queue before them."""
+    """Everything that waits, first to go first, and how many wait in fal's own queue before them.
+
+    The first `leaving` of them are being sent this moment: nothing moves them any more.
+    """
 
     rows: list[Waiting]
     queued_at_fal: int
+    leaving: int = 0
 
     @cached_property
     def positions(self) -> Positions:
         return Positions(
             (row.pk, self.queued_at_fal + place) for place, row in enumerate(self.rows) if row.pk is not None
         )
+
+    @cached_property
+    def own_places(self) -> dict[uuid.UUID, Place]:
+        """Where each stands among what its own member has waiting."""
+        own: dict[Member | None, list[uuid.UUID]] = defaultdict(list)
+        for row in self.rows[self.leaving :]:
+            if row.pk is not None:
+                own[row.member].append(row.pk)
+        return {pk: Place(place, len(pks)) for pks in own.values() for place, pk in enumerate(pks, start=1)}
 
 
 _kept: tuple[float, Line] | None = None
@@ -95,12 +124,13 @@ def _line(now: datetime, newcomer: Member | None) -> Line:
     leaving: list[Waiting] = []  # leased: being sent this moment
     for user, team, lease_until, *row in _rows():
         is_leaving = lease_until is not None and lease_until >= now
-        (leaving if is_leaving else own[user, team]).append(Waiting(*row))
+        (leaving if is_leaving else own[user, team]).append(Waiting._make([*row, (user, team)]))
     if newcomer is not None:
         own[newcomer].append(Waiting())
     queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
     counts = Counter({member: len(rows) for member, rows in own.items()})
-    return Line([*leaving, *(own[member].popleft() for member in _served(counts, now))], queued_at_fal)
+    in_turn = (own[member].popleft() for member in _served(counts, now))
+    return Line([*leaving, *in_turn], queued_at_fal, len(leaving))
 
 
 def _rows() -> Iterable[tuple[Any, ...]]:
@@ -153,8 +183,8 @@ def holding_places(now: datetime) -> QuerySet[Generation]:
 
 
 def _served(waiting: Counter[Member], now: datetime) -> Iterable[Member]:
-    if not waiting:
-        return ()
+    if len(waiting) < 2:
+        return waiting.elements()  # nobody to take turns with
     rows = holding_places(now).values_list("user", "team", "state", "submitted_at")
     holders = sorted(rows, key=lambda row: (row[2] == State.REQUESTED, row[3] or now))
     held = [(user, team) for user, team, *_ in holders]

@@ -10,6 +10,7 @@ from generations.views.operations import (
     operations_probe,
     operations_sweep,
 )
+from generations.views.reordering import reorder
 from generations.views.shell import stream, theme
 from generations.views.show import cancel, show
 from generations.views.studio import fields, generate, quote, studio, upload
@@ -30,6 +31,7 @@ __all__ = [
     "picture",
     "poster",
     "quote",
+    "reorder",
     "show",
     "stream",
     "studio",

@@ -12,11 +12,11 @@ from django.http import HttpRequest, QueryDict
 
 from accounts import clock, errors, ledger
 from accounts.models import Membership, Wallet
-from generations import catalogue, lifecycle, media
+from generations import catalogue, estimates, lifecycle, media
 from generations.catalogue import Engine, Input
 from generations.forms import GenerationForm, kept
 from generations.models import Generation, Picture
-from generations.views import picker
+from generations.views import picker, words
 
 MOST_PICTURES = 4
 LONG_PROMPT_WORDS = 200
@@ -70,11 +70,12 @@ class PictureRow:
 
 @dataclass
 class Offer:
-    """The price on the button and whether it can be pressed. `reason` says in words why not."""
+    """The price on the button, in words why it cannot be pressed (`reason`), and how long it would take (`wait`)."""
 
     credits: int | None
     reason: str = ""
     note: str = ""
+    wait: str = ""
 
     @property
     def is_allowed(self) -> bool:
@@ -180,7 +181,11 @@ def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = No
         return Offer(None, reason="The price shows once the choices above are complete.")
     changed = seen_credits is not None and quote.credits > seen_credits
     note = f"The price is now {quote.credits} credits (it was {seen_credits})." if changed else ""
-    return Offer(quote.credits, reason=_unpayable(quote.credits, membership), note=note)
+    wait = estimates.of_new(
+        user=membership.user, team=membership.team, engine=draft.engine.endpoint_id, params=quote.params
+    )
+    reason = _unpayable(quote.credits, membership)
+    return Offer(quote.credits, reason=reason, note=note, wait=words.wait_of_new(wait))
 
 
 def _priced(form: GenerationForm) -> dict[str, Any]:

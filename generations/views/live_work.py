@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts import clock
 from accounts.models import Membership
-from generations import lifecycle
+from generations import estimates, lifecycle
 from generations.models import Generation
 from generations.states import SETTLED, State
 from generations.views.access import of_this_page
@@ -33,12 +33,18 @@ def context(membership: Membership) -> dict[str, Any]:
 
 
 def with_places(generations: Iterable[Generation]) -> list[Generation]:
-    """The rows as a list, those that wait knowing how many go before them (`ahead`)."""
-    found = list(generations)
-    if any(generation.state == State.REQUESTED for generation in found):
-        ahead = lifecycle.waiting_positions()
-        for generation in found:
-            generation.ahead = ahead.get(generation.pk)  # type: ignore[attr-defined]
+    """The rows as a list; those under way with their `estimate`, those that wait knowing how many go before them
+    (`ahead`) and where they stand among their member's own (`own_place`).
+    """
+    found: list[Any] = list(generations)
+    waiting = [generation.pk for generation in found if generation.state == State.REQUESTED]
+    line = lifecycle.waiting_line(waiting) if waiting else None
+    known = estimates.of(found, line)
+    for generation in found:
+        generation.estimate = known.get(generation.pk)
+        if line and generation.state == State.REQUESTED:
+            generation.ahead = line.positions.get(generation.pk)
+            generation.own_place = line.own_places.get(generation.pk)
     return found
 
 
