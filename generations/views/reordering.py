@@ -41,18 +41,15 @@ def reorder(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> H
         return HttpResponse("first, sooner, later or last", status=400, content_type="text/plain")
     try:
         is_changed = lifecycle.reorder(generation, move=move, actor=membership.user)
-    except lifecycle.NotYours as error:
-        return _told(request, membership, generation, str(error), status=403)
-    except lifecycle.NotWaiting as error:
-        return _told(request, membership, generation, str(error), status=409)
+    except (lifecycle.NotYours, lifecycle.NotWaiting) as error:
+        return _told(request, membership, generation, str(error), is_bad=True)
     return _told(request, membership, generation, SAID[move] if is_changed else ALREADY)
 
 
 def _told(
-    request: HttpRequest, membership: Membership, generation: Generation, text: str, *, status: int = 200
+    request: HttpRequest, membership: Membership, generation: Generation, text: str, *, is_bad: bool = False
 ) -> HttpResponse:
     """A redirect to where the form stood; for a script the words, and the part of the page they are about."""
-    is_bad = status >= 400
     if not request.htmx:  # type: ignore[attr-defined]
         (messages.warning if is_bad else messages.success)(request, text)
         return redirect(_back(request))

@@ -24,7 +24,7 @@ from generations.models import Breaker, DispatchPause, Generation, PriceVersion
 from generations.states import State
 from generations.views import words
 from tests.factories import MembershipFactory, TeamFactory
-from tests.generations.views.conftest import TEXT_ENGINE, advanced, engine, ordered
+from tests.generations.views.conftest import TEXT_ENGINE, advanced, engine, form, ordered, signed_in
 
 OTHER = "fal-ai/wan/v2.2-a14b/text-to-video"
 STORED_SECONDS = 4.0
@@ -287,3 +287,25 @@ def test_quantiles_of_equal_weights_are_the_usual_ones() -> None:
 )
 def test_no_time_is_said_more_exactly_than_it_is_known(seconds: float, said: str) -> None:
     assert words.span(seconds) == said
+
+
+def test_the_pages_say_it_on_the_card_beside_the_button_and_on_the_generation_s_own(
+    member: Membership,
+) -> None:
+    past(member, [90.0] * 20)
+    site = signed_in(member.user)
+    assert "Usually about 2 minutes." in site.get(f"/?engine={TEXT_ENGINE}").content.decode()
+    row = running_for(member, 10)
+    page = site.get(f"/?engine={TEXT_ENGINE}").content.decode()
+    assert '<p class="small muted wait">About 1 minute' in page
+    assert 'data-expected="90"' in page, "the bar goes by what was learned"
+    assert "About 1 minute" in site.get(f"/generations/{row.pk}/").content.decode()
+
+
+def test_an_order_on_the_page_keeps_what_the_page_told(member: Membership) -> None:
+    past(member, [90.0] * 20)
+    sent = form(member, engine=TEXT_ENGINE, shown_engine=TEXT_ENGINE, image_url=None)
+    assert signed_in(member.user).post("/generate/", sent).status_code == 302
+    made = Generation.objects.get(state=State.REQUESTED)
+    assert made.expected_at is not None
+    assert (made.expected_at - made.created_at).total_seconds() == pytest.approx(95, abs=1)
