@@ -45,6 +45,7 @@ class Installation(Collector):
         yield from _credits()
         yield from _last_hour(now)
         yield from _latencies(now)
+        yield from _estimates(now)
         yield from _signs_of_life()
 
 
@@ -191,6 +192,37 @@ def _latencies(now: datetime) -> Iterator[Metric]:
             for quantile, seconds in zip(("0.5", "0.95"), quantiles, strict=True):
                 family.add_metric([step, quantile], seconds)
     yield family
+
+
+_ESTIMATES = """
+SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY abs(extract(epoch FROM settled_at - expected_at))),
+       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
+           ORDER BY extract(epoch FROM settled_at - created_at)
+                    / greatest(extract(epoch FROM expected_at - created_at), 1))
+FROM generations_generation
+WHERE settled_at >= %(since)s AND state = 'succeeded' AND expected_at IS NOT NULL
+"""
+
+
+def _estimates(now: datetime) -> Iterator[Metric]:
+    """What members were told as they asked, against what came; nothing where nothing was told in the last hour."""
+    error = GaugeMetricFamily(
+        "clipledger_estimate_error_seconds",
+        "Clips stored in the last hour: how far the time told at the order was from the time it came, either way.",
+        labels=["quantile"],
+    )
+    ratio = GaugeMetricFamily(
+        "clipledger_estimate_ratio",
+        "Clips stored in the last hour: how long each took, as a share of how long the order was told.",
+        labels=["quantile"],
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_ESTIMATES, {"since": now - WINDOW})
+        found = cursor.fetchone()
+    for family, values in zip((error, ratio), found, strict=True):
+        for quantile, value in zip(("0.5", "0.9"), values or (), strict=False):
+            family.add_metric([quantile], value)
+        yield family
 
 
 def _signs_of_life() -> Iterator[Metric]:

@@ -10,8 +10,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 
 from accounts import clock
 from accounts.models import Hold
-from generations.lifecycle import breaking, leases
-from generations.lifecycle.dispatching import places_taken
+from generations.lifecycle import breaking, leases, line
 from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation, GenerationQuerySet
 from generations.states import AT_FAL, SETTLED, AttemptState, State
 
@@ -63,7 +62,7 @@ def report() -> Report:
     """A number of queries that does not grow with what is stuck."""
     now = clock.now()
     pause = DispatchPause.current()
-    has_room = pause is None and places_taken(now) < settings.FAL_CONCURRENCY + settings.FAL_LEAD
+    has_room = pause is None and line.holding_places(now).count() < line.places()
     rows = _stuck(now, has_room=has_room)
     found = list(_with_attempts(rows)[: MOST_ROWS + 1])
     return Report(

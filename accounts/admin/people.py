@@ -29,6 +29,13 @@ class UserEditForm(UserChangeForm):
         field_classes: dict[str, Any] = {}
 
 
+SHARE_HELP = (
+    "fal's places are one number for everybody. While members wait for one, each member of this team gets as many "
+    "turns as the weight says, and a member of a team of weight 1 gets one. Use small figures (1, 2, 3): a round is as "
+    "long as all weights of those who wait together. Staff alone set it: a team's admins would favour themselves."
+)
+
+
 class MembershipInline(Kept, admin.TabularInline):
     model = Membership
     autocomplete_fields = ["team", "user"]
@@ -64,13 +71,21 @@ class UserAdmin(Kept, DjangoUserAdmin):
 
 @admin.register(Team)
 class TeamAdmin(Kept, admin.ModelAdmin):
-    """A new team gets its wallet with it."""
+    """A new team gets its wallet with it.
 
-    list_display = ["name", "slug", "time_zone", "wallet_link", "created_at"]
+    `share_weight` is set here, by staff, and not on the team's own page: a team's admins would favour themselves.
+    """
+
+    list_display = ["name", "slug", "time_zone", "share_weight", "wallet_link", "created_at"]
     list_filter = ["time_zone", "created_at"]
     list_select_related = ["wallet"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
+    fieldsets = [
+        (None, {"fields": ["name", "slug", "time_zone"]}),
+        ("Fair share", {"fields": ["share_weight"], "description": SHARE_HELP}),
+        ("Dates and money", {"fields": ["wallet_link", "created_at"]}),
+    ]
     readonly_fields = ["wallet_link", "created_at"]
     date_hierarchy = "created_at"
     ordering = ["name"]

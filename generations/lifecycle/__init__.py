@@ -1,37 +1,47 @@
 """THE ONLY WRITER OF STATE: how a generation is requested, sent, watched, stored, cancelled and settled.
 
-Everything else asks this room. `ordering` holds the credits with the row, `dispatching` makes the one POST per attempt,
-`watching` writes down what fal says, `ingesting` brings the clip home and captures, `canceling`, `timeouts` and `lost`
-end what will not come, `breaking` holds back what fal fails for everybody, `sweeping` moves on what is stuck,
-`operating` has what a person may do about it. `moves` makes every change of state, and settles the hold with it.
+Everything else asks this room. `ordering` holds the credits with the row, `line` says who goes next, in the order that
+`reordering` lets each member choose for their own, `dispatching` makes the one POST per attempt, `watching` writes down
+what fal says, `ingesting` brings the clip home and captures, `canceling`, `timeouts` and `lost` end what will not come,
+`breaking` holds back what fal fails for everybody, `sweeping` moves on what is stuck, `operating` has what a person may
+do about it. `moves` makes every change of state, and settles the hold with it.
 """
 
 from generations.lifecycle.canceling import cancel, send_cancel
 from generations.lifecycle.connection import fal_client, fal_config
 from generations.lifecycle.deliveries import process_delivery, record_delivery
-from generations.lifecycle.dispatching import dispatch, waiting_position, waiting_positions
+from generations.lifecycle.dispatching import dispatch
 from generations.lifecycle.errors import (
     AlreadySent,
     LifecycleError,
     NotAMember,
     NotOrderable,
+    NotWaiting,
+    NotYours,
     PriceChanged,
     UnknownDelivery,
 )
 from generations.lifecycle.ingesting import ingest
+from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
 from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
+from generations.lifecycle.reordering import Move, reorder
 from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import called_about, check, observe, observe_many, unknown
 
 __all__ = [
     "AlreadySent",
     "LifecycleError",
+    "Line",
+    "Move",
     "NotAMember",
     "NotOrderable",
+    "NotWaiting",
+    "NotYours",
     "PriceChanged",
     "Quote",
     "UnknownDelivery",
+    "Waiting",
     "called_about",
     "cancel",
     "check",
@@ -48,11 +58,13 @@ __all__ = [
     "process_delivery",
     "quote",
     "record_delivery",
+    "reorder",
     "request",
     "ring_waiting",
     "send_cancel",
     "sweep",
     "unknown",
+    "waiting_line",
     "waiting_position",
     "waiting_positions",
 ]

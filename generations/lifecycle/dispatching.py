@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,10 +19,10 @@ from django.db.models import Max, Q
 
 from accounts import clock
 from generations import fal, queue, trace
-from generations.lifecycle import attempts, breaking, leases, moves, pictures
+from generations.lifecycle import attempts, breaking, leases, line, moves, pictures
 from generations.lifecycle.connection import fal_client, tags_of, webhook_url
 from generations.models import Attempt, Breaker, DispatchPause, Generation
-from generations.states import AT_FAL, AttemptState, State
+from generations.states import AttemptState, State
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +35,6 @@ PICTURE_UNREADABLE = attempts.of_ours(
     is_retryable=True,
     may_be_billed=False,
 )
-
-
-class Positions(dict[uuid.UUID, int]):
-    """How many are ahead of each waiting generation; what has just stopped waiting has nobody ahead."""
-
-    def __missing__(self, pk: uuid.UUID) -> int:
-        return 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,8 @@ def _claim_next() -> Claim | None:
         if not _may_send(now):
             return None
         probe = breaking.next_probe(now)
-        chosen = probe.generation_id if probe else _next_in_turn(now)
+        waiting = Generation.objects.filter(_waiting(now))
+        chosen = probe.generation_id if probe else line.next_in_turn(waiting, now)
         if chosen is None:
             return None
         claim = Claim(chosen, leases.new_owner("dispatch"))
@@ -91,7 +83,7 @@ def _claim_next() -> Claim | None:
 
 def _may_send(now: datetime) -> bool:
     """Places first; then the pause, whose probe lets a single one through each time it is due."""
-    if places_taken(now) >= settings.FAL_CONCURRENCY + settings.FAL_LEAD:
+    if line.holding_places(now).count() >= line.places():
         return False
     pause = DispatchPause.current()
     if pause is None:
@@ -104,77 +96,14 @@ def _may_send(now: datetime) -> bool:
     return True
 
 
-def places_taken(now: datetime) -> int:
-    """What fal has of ours, and what is on its way there.
-
-    A lost attempt keeps its place only for a while: fal queues what is too many, and a broken line must not stop
-    everybody for hours. One statement, because between two a row may move from the second set to the first unseen.
-    """
-    long_lost = Attempt.objects.lost().filter(
-        sent_at__lt=now - timedelta(seconds=settings.LOST_AFTER_SECONDS)
-    )
-    at_fal = Q(state__in=AT_FAL) & ~Q(pk__in=long_lost.values("generation"))
-    on_the_way = Q(state=State.REQUESTED, lease_until__gte=now)
-    return Generation.objects.filter(at_fal | on_the_way).count()
-
-
 def is_anything_due(now: datetime) -> bool:
     """Whether a dispatcher would find something to send, had fal a place for it."""
     return Generation.objects.filter(_waiting(now)).exists() or breaking.next_probe(now) is not None
 
 
 def _waiting(now: datetime) -> Q:
+    """Which rows may go now: the one place that says so."""
     return leases.free(now) & Q(state=State.REQUESTED, next_check_at__lte=now) & breaking.sendable()
-
-
-def _next_in_turn(now: datetime) -> uuid.UUID | None:
-    """The oldest waiting generation of the member whose turn it is: whoever was served longest ago."""
-    waiting = Generation.objects.filter(_waiting(now))
-    turn = _turns(waiting.values_list("user", flat=True).distinct(), now)
-    if not turn:
-        return None
-    return waiting.filter(user=turn[0]).order_by("created_at", "pk").values_list("pk", flat=True).first()
-
-
-def _turns(users: Iterable[int], now: datetime) -> list[int]:
-    """Members by when they were last served; somebody being served this moment is last."""
-    served: dict[int, datetime | None] = dict.fromkeys(users)
-    rows = Generation.objects.filter(user__in=list(served))
-    last = rows.filter(submitted_at__isnull=False).values("user").annotate(at=Max("submitted_at"))
-    served |= {row["user"]: row["at"] for row in last}
-    busy = rows.filter(state=State.REQUESTED, lease_until__gte=now).values_list("user", flat=True)
-    served |= dict.fromkeys(busy, now)
-    never = datetime.min.replace(tzinfo=now.tzinfo)
-    return sorted(served, key=lambda user: (served[user] or never, user))
-
-
-def waiting_position(generation: Generation) -> int | None:
-    """How many are ahead of it, in our queue and in fal's together; None once it runs or is settled."""
-    if generation.state == State.SUBMITTED:
-        return generation.fal_queue_position
-    if generation.state != State.REQUESTED:
-        return None
-    return waiting_positions()[generation.pk]
-
-
-def waiting_positions() -> Positions:
-    """The same for everything that waits with us, by id, in a number of queries that does not grow with the queue."""
-    waiting = list(
-        Generation.objects.filter(breaking.sendable(), state=State.REQUESTED)
-        .order_by("created_at", "pk")
-        .values_list("pk", "user")
-    )
-    queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
-    counts = Counter(user for _, user in waiting)
-    turns = {user: turn for turn, user in enumerate(_turns(counts, clock.now()))}
-    own: Counter[int] = Counter()
-    found = Positions()
-    for pk, user in waiting:
-        # Round-robin: every other member is served about as often as its own member before it.
-        others = (min(n, own[user] + (turns[it] < turns[user])) for it, n in counts.items() if it != user)
-        found[pk] = queued_at_fal + own[user] + sum(others)
-        own[user] += 1
-    return found
 
 
 def _send(claim: Claim) -> None:

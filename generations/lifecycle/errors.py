@@ -42,5 +42,21 @@ class AlreadySent(LifecycleError):
         )
 
 
+class NotWaiting(LifecycleError):
+    """Its place can no longer be changed: it is on its way to fal, or ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It has left the line: it is on its way to fal, or has ended. Its place stays as it was."
+        )
+
+
+class NotYours(LifecycleError):
+    """Somebody else's place in their own line."""
+
+    def __init__(self) -> None:
+        super().__init__("Only the member who asked for it can change its place.")
+
+
 class UnknownDelivery(LifecycleError):
     """A webhook whose token or request is not one of ours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -49,11 +50,13 @@ def request(
     pictures: Pictures | None = None,
     form_token: uuid.UUID,
     seen_credits: int | None = None,
+    expected_seconds: float | None = None,
 ) -> Generation:
     """Order one generation: hold the quote and ring for dispatch. The same form gives the same generation again.
 
-    `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs. Raises `NotAMember`,
-    `NotOrderable`, `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
+    `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs; `expected_seconds`
+    what the member was told it would take, kept so that its error can be measured. Raises `NotAMember`, `NotOrderable`,
+    `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
     `catalogue.InvalidInputs` (also for pictures), `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever
     is raised, nothing is held.
     """
@@ -68,7 +71,9 @@ def request(
         twin = _earlier(user, form_token)
         if twin is not None:
             return _same(twin, agreed.engine, params, files)
-        return _create(agreed, files, user=user, team=team, form_token=form_token)
+        return _create(
+            agreed, files, user=user, team=team, form_token=form_token, expected_seconds=expected_seconds
+        )
 
 
 def _earlier(user: User, form_token: uuid.UUID) -> Generation | None:
@@ -148,7 +153,15 @@ def _one_at_a_time(user: User, form_token: uuid.UUID) -> None:
         )
 
 
-def _create(agreed: Quote, files: Pictures, *, user: User, team: Team, form_token: uuid.UUID) -> Generation:
+def _create(
+    agreed: Quote,
+    files: Pictures,
+    *,
+    user: User,
+    team: Team,
+    form_token: uuid.UUID,
+    expected_seconds: float | None,
+) -> Generation:
     pk, now = uuid.uuid4(), clock.now()
     hold = ledger.hold(
         ledger.open_wallet(team),
@@ -170,6 +183,8 @@ def _create(agreed: Quote, files: Pictures, *, user: User, team: Team, form_toke
         quote_credits=agreed.credits,
         hold=hold,
         is_simulated=settings.FAL_IS_SANDBOX,
+        queued_at=now,
+        expected_at=None if expected_seconds is None else now + timedelta(seconds=expected_seconds),
         next_check_at=now,
         created_at=now,
         changed_at=now,

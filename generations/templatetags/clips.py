@@ -19,7 +19,7 @@ from accounts.clock import now
 from accounts.models import Entry, Membership
 from generations.models import Breaker, DispatchPause, Generation
 from generations.views import words
-from generations.views.access import may_cancel
+from generations.views.access import may_cancel, may_reorder
 
 register = template.Library()
 
@@ -73,6 +73,16 @@ def when(moment: datetime) -> str:
 @register.filter
 def cancelable_by(generation: Generation, membership: Membership | None) -> bool:
     return membership is not None and may_cancel(generation, membership)
+
+
+@register.filter
+def reorderable_by(generation: Generation, membership: Membership | None) -> bool:
+    return membership is not None and may_reorder(generation, membership)
+
+
+@register.filter
+def wait_words(generation: Generation) -> str:
+    return words.wait(generation)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from generations.views.operations import (
     operations_probe_engine,
     operations_sweep,
 )
+from generations.views.reordering import reorder
 from generations.views.shell import stream, theme
 from generations.views.show import cancel, show
 from generations.views.studio import fields, generate, quote, studio, upload
@@ -32,6 +33,7 @@ __all__ = [
     "picture",
     "poster",
     "quote",
+    "reorder",
     "show",
     "stream",
     "studio",

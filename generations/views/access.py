@@ -60,3 +60,11 @@ def may_cancel(generation: Generation, membership: Membership) -> bool:
     """Whoever asked for it, and the admins of its team."""
     is_admin = membership.is_admin and membership.team_id == generation.team_id
     return is_admin or generation.user_id == membership.user_id
+
+
+def may_reorder(generation: Generation, membership: Membership) -> bool:
+    """Whoever asked for it, where it has others of theirs to stand before or behind. Not the admins: see
+    `lifecycle.reordering`.
+    """
+    place = getattr(generation, "own_place", None)
+    return generation.user_id == membership.user_id and place is not None and place.total > 1

@@ -12,7 +12,7 @@ from django.http import HttpRequest, QueryDict
 
 from accounts import clock, errors, ledger
 from accounts.models import Membership, Wallet
-from generations import catalogue, lifecycle, media
+from generations import catalogue, estimates, lifecycle, media
 from generations.catalogue import Engine, Input
 from generations.forms import GenerationForm, kept
 from generations.models import Breaker, Generation, Picture
@@ -70,7 +70,7 @@ class PictureRow:
 
 @dataclass
 class Offer:
-    """The price on the button and whether it can be pressed. `reason` says in words why not.
+    """The price on the button, in words why it cannot be pressed (`reason`), and how long it would take (`wait`).
 
     `outage` says that the engine does not work at fal just now.
     """
@@ -79,6 +79,7 @@ class Offer:
     reason: str = ""
     note: str = ""
     outage: str = ""
+    wait: str = ""
 
     @property
     def is_allowed(self) -> bool:
@@ -186,7 +187,11 @@ def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = No
     note = f"The price is now {quote.credits} credits (it was {seen_credits})." if changed else ""
     broken = Breaker.objects.open().filter(engine=draft.engine.endpoint_id).first()
     outage = words.outage_before_ordering(broken) if broken else ""
-    return Offer(quote.credits, reason=_unpayable(quote.credits, membership), note=note, outage=outage)
+    wait = estimates.of_new(
+        user=membership.user, team=membership.team, engine=draft.engine.endpoint_id, params=quote.params
+    )
+    reason = _unpayable(quote.credits, membership)
+    return Offer(quote.credits, reason=reason, note=note, outage=outage, wait=words.wait_of_new(wait))
 
 
 def _priced(form: GenerationForm) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts import clock
 from accounts.models import Membership
-from generations import lifecycle
+from generations import estimates, lifecycle
 from generations.models import Breaker, Generation
 from generations.states import SETTLED, State
 from generations.views.access import of_this_page
@@ -33,14 +33,20 @@ def context(membership: Membership) -> dict[str, Any]:
 
 
 def with_places(generations: Iterable[Generation]) -> list[Generation]:
-    """The rows as a list, those that wait knowing how many go before them, or what holds them (`ahead`, `breaker`)."""
-    found = list(generations)
-    if any(generation.state == State.REQUESTED for generation in found):
-        ahead = lifecycle.waiting_positions()
-        broken = Breaker.objects.open().by_engine()
-        for generation in found:
-            generation.ahead = ahead.get(generation.pk)  # type: ignore[attr-defined]
-            generation.breaker = broken.get(generation.engine)  # type: ignore[attr-defined]
+    """The rows as a list; those under way with their `estimate`, those that wait knowing how many go before them
+    (`ahead`), where they stand among their member's own (`own_place`), or what holds them (`breaker`).
+    """
+    found: list[Any] = list(generations)
+    waiting = [generation.pk for generation in found if generation.state == State.REQUESTED]
+    line = lifecycle.waiting_line(waiting) if waiting else None
+    broken = Breaker.objects.open().by_engine() if waiting else {}
+    known = estimates.of(found, line)
+    for generation in found:
+        generation.estimate = known.get(generation.pk)
+        if line and generation.state == State.REQUESTED:
+            generation.ahead = line.positions.get(generation.pk)
+            generation.own_place = line.own_places.get(generation.pk)
+            generation.breaker = broken.get(generation.engine)
     return found
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import LedgerError
 from accounts.models import Membership
-from generations import catalogue, lifecycle
+from generations import catalogue, estimates, lifecycle
 from generations.models import Generation
 from generations.views import draft as drafts
 from generations.views import live_work, picker
@@ -86,12 +86,16 @@ def generate(request: HttpRequest, *, membership: Membership) -> HttpResponseBas
 
 def _order(membership: Membership, draft: Draft, seen: int | None) -> Generation | None:
     """None when it is refused; the draft then says why."""
+    asked: dict[str, Any] = {
+        "user": membership.user,
+        "team": membership.team,
+        "engine": draft.engine.endpoint_id,
+        "params": draft.form.params,
+    }
     try:
         return lifecycle.request(
-            user=membership.user,
-            team=membership.team,
-            engine=draft.engine.endpoint_id,
-            params=draft.form.params,
+            **asked,
+            expected_seconds=estimates.expected_seconds(**asked),
             pictures=draft.pictures,
             form_token=draft.form.cleaned_data["form_token"],
             seen_credits=seen,

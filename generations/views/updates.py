@@ -29,7 +29,9 @@ TEAM_HEADER = "X-Live-Team"
 @member
 def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
     """`page` says what is open: studio, show (with `id`), library (with `ids` that changed), or just the header."""
-    parts = {"studio": _studio, "show": _show, "library": _library}.get(request.GET.get("page", ""), _nothing)
+    parts = {"studio": studio_part, "show": _show, "library": _library}.get(
+        request.GET.get("page", ""), _nothing
+    )
     pill = render_to_string("_wallet_pill.html", {}, request)
     answer = HttpResponse(format_html("{}{}", parts(request, membership), part("wallet-pill", pill)))
     answer[TEAM_HEADER] = str(membership.team_id)
@@ -43,12 +45,16 @@ def part(target: str, html: str) -> SafeString:
     )
 
 
-def _studio(request: HttpRequest, membership: Membership) -> SafeString:
+def studio_part(request: HttpRequest, membership: Membership) -> SafeString:
     return part("live", render_to_string("generations/_live.html", live_work.context(membership), request))
 
 
 def _show(request: HttpRequest, membership: Membership) -> SafeString:
     generation = find(membership.user, _uuid(request.GET.get("id", "")) or uuid.UUID(int=0))
+    return show_part(request, membership, generation)
+
+
+def show_part(request: HttpRequest, membership: Membership, generation: Generation) -> SafeString:
     html = render_to_string("generations/_generation.html", detail(generation, membership), request)
     return part("generation", html)
 

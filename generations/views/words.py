@@ -10,6 +10,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 
 from accounts.clock import now
 from accounts.models import Hold
+from generations.estimates import Estimate
 from generations.models import Breaker, Generation
 from generations.states import State
 
@@ -21,6 +22,9 @@ _OUTAGES = {
 }
 # A bar that stands at its end while work goes on says something untrue.
 MOST = 95
+MINUTE_SECONDS = 60
+# From here on steps of five minutes are as exact as anybody can be.
+COARSE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,12 @@ def running_seconds(generation: Generation) -> int | None:
 
 
 def expected_seconds(generation: Generation) -> int | None:
-    """What the catalogue calls typical; nothing for a simulated clip, whose pace is the sandbox's own."""
+    """How long its run takes by what we saw; else what the catalogue calls typical, which says nothing of a simulated
+    clip: its pace is the sandbox's own.
+    """
+    estimate = estimate_of(generation)
+    if estimate and estimate.is_learned:
+        return max(1, round(estimate.run_seconds))
     entry = generation.catalogue_entry
     typical = entry.timing.typical_seconds if entry and not generation.is_simulated else None
     return sum(typical) // 2 if typical else None
@@ -129,6 +138,55 @@ def next_try(breaker: Breaker) -> str:
     """ "next try in 00:25"."""
     at = breaker.probe_at or now()
     return f"next try in {clock((at - now()).total_seconds())}" if at > now() else "the next try is due"
+
+
+def estimate_of(generation: Generation) -> Estimate | None:
+    return getattr(generation, "estimate", None)
+
+
+def span(seconds: float) -> str:
+    """ "less than a minute", "about 3 minutes", "about 25 minutes", "about 2 hours": as exact as it can be known."""
+    if seconds < MINUTE_SECONDS:
+        return "less than a minute"
+    step = 1 if seconds < COARSE_SECONDS else 5
+    minutes = max(1, round(seconds / MINUTE_SECONDS / step) * step)
+    if minutes < 100:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
+    hours = round(minutes / 60)
+    return f"about {hours} hours"
+
+
+def wait(generation: Generation) -> str:
+    """How long it will still take: "About 3 minutes, rarely more than 5"; empty where nobody can say."""
+    estimate = estimate_of(generation)
+    if estimate is None or generation.is_settled or generation.is_cancel_requested:
+        return ""
+    if estimate.is_late:
+        return "Longer than usual"
+    typical, upper = span(estimate.typical_seconds), span(estimate.upper_seconds)
+    if not estimate.is_learned:
+        return f"Usually {typical}, not a promise"
+    return _capital(typical) if upper == typical else f"{_capital(typical)}, rarely more than {_bare(upper)}"
+
+
+def wait_of_new(estimate: Estimate | None) -> str:
+    """Beside the button: "Usually about 2 minutes.", "About 5 minutes with the 3 ahead of you."."""
+    if estimate is None:
+        return ""
+    typical = span(estimate.typical_seconds)
+    doubt = "" if estimate.is_learned else ", not a promise"
+    if not estimate.ahead:
+        return f"Usually {typical}{doubt}."
+    others = "one" if estimate.ahead == 1 else intcomma(estimate.ahead)
+    return f"{_capital(typical)} with the {others} ahead of you{doubt}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix("about ").removeprefix("less than ")
 
 
 def _waiting(generation: Generation) -> str:

@@ -121,9 +121,12 @@ def test_pages_of_people_open_and_nobody_is_deleted(
 
 def test_a_team_made_in_the_admin_has_a_wallet(auditor: Client) -> None:
     inline = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
-    new = {"name": "Film unit", "slug": "film", "time_zone": "Europe/Berlin"}
+    new = {"name": "Film unit", "slug": "film", "time_zone": "Europe/Berlin", "share_weight": 2}
     assert auditor.post(page(Team, "add"), new | inline).status_code == 302
-    assert ledger.balance(Team.objects.get(slug="film").wallet).available == 0
+    team = Team.objects.get(slug="film")
+    assert ledger.balance(team.wallet).available == 0
+    assert team.share_weight == 2
+    assert "would favour themselves" in auditor.get(page(Team, "change", team.pk)).content.decode()
     answer = auditor.post(page(Team, "add"), new | inline | {"slug": "other", "time_zone": "Mars/Olympus"})
     assert "no time zone" in answer.content.decode()
 

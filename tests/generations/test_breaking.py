@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 from accounts import clock
 from accounts.models import Hold, Membership, User
 from generations import fal, lifecycle, queue
-from generations.lifecycle import attempts, breaking, dispatching, lost, moves
+from generations.lifecycle import attempts, breaking, dispatching, line, lost, moves
 from generations.models import Attempt, Breaker, Generation
 from generations.states import AttemptState, State
 from tests.bad_days.story import assert_books_are_whole
@@ -199,7 +199,7 @@ def test_an_open_engine_waits_and_the_others_go_on_in_turn(member: Membership, c
     assert chosen is not None
     assert chosen.pk == elsewhere.generation_id
     assert claimed() is None
-    assert dispatching.places_taken(clock.now()) == 1, "what is held back takes no place"
+    assert line.holding_places(clock.now()).count() == 1, "what is held back takes no place"
 
 
 def test_what_is_held_back_rings_no_bell(member: Membership) -> None:

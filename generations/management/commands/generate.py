@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from accounts.errors import LedgerError
 from accounts.models import Membership, User
-from generations import catalogue, lifecycle, media
+from generations import catalogue, estimates, lifecycle, media
 from generations.models import Generation, Output, Picture
 from generations.states import State
 
@@ -73,11 +73,15 @@ def _membership(email: str, team: str | None) -> Membership:
 def _ordered(membership: Membership, options: dict[str, Any]) -> Generation:
     try:
         engine = catalogue.find(options["engine"])
+        asked: dict[str, Any] = {
+            "user": membership.user,
+            "team": membership.team,
+            "engine": engine.endpoint_id,
+            "params": {"prompt": options["prompt"], **_params(options["params"])},
+        }
         return lifecycle.request(
-            user=membership.user,
-            team=membership.team,
-            engine=engine.endpoint_id,
-            params={"prompt": options["prompt"], **_params(options["params"])},
+            **asked,
+            expected_seconds=estimates.expected_seconds(**asked),
             pictures=_pictures(engine, options["image"], membership),
             form_token=uuid.uuid4(),
         )

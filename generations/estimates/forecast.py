@@ -1,0 +1,192 @@
+"""The line played through the places at fal: when each may start, and with that when it may be here.
+
+Every place becomes free after what is left of the run on it; the next in line takes it for as long as its kind takes
+on average. Means add up along a place and spreads add up as squares, so a long line costs one heap operation for each
+that waits. What is paused takes no place.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import heapify, heapreplace
+
+from django.conf import settings
+from django.db.models import F
+from django.db.models.fields.json import KeyTextTransform
+
+from generations import lifecycle
+from generations.estimates.history import DEPENDS_ON, History, Kind, Run, kind
+from generations.estimates.times import MIDDLE, UPPER, Times
+from generations.models import Generation
+from generations.states import AT_FAL, State
+
+# For one ahead of which nothing is known; nothing is said about it itself.
+GUESS_SECONDS = 120.0
+# What is past all experience: the rest grows with what has passed.
+LATE_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is left until it is on the screen: `typical_seconds` as often less as more, `upper_seconds` one in ten more.
+
+    `run_seconds` is what its run at fal usually takes in all. `is_late` says that it runs for longer than we ever saw.
+    """
+
+    typical_seconds: float
+    upper_seconds: float
+    run_seconds: float
+    is_learned: bool
+    is_late: bool = False
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Start:
+    """When a place becomes free: the mean, in seconds from now, and the square of its upper spread."""
+
+    seconds: float = 0.0
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The start of everything that waits, at fal and with us; `newcomer` of one more; None where nothing is sent."""
+
+    starts: dict[uuid.UUID, Start]
+    newcomer: Start | None
+    halted: frozenset[str] | None
+
+    def start(self, pk: uuid.UUID, engine: str) -> Start | None:
+        return None if self.halted is None or engine in self.halted else self.starts.get(pk)
+
+
+def plan(
+    rows: Sequence[lifecycle.Waiting], known: History, *, now: datetime, halted: frozenset[str] | None
+) -> Plan:
+    """`rows` is our line, `halted` the engines of which nothing is sent (None: of all)."""
+    places, queued = _at_fal(known, now)
+    starts: dict[uuid.UUID, Start] = {}
+    newcomer: Start | None = None
+    lengths: dict[Kind, Start] = {}
+    for pk, what in [*queued, *_ours(rows, halted)]:
+        if pk is None:
+            newcomer = places[0]
+            continue
+        if what not in lengths:
+            lengths[what] = _length(known.run(what), known.starting_seconds)
+        first, its = places[0], lengths[what]
+        starts[pk] = first
+        heapreplace(places, Start(first.seconds + its.seconds, first.spread + its.spread))
+    return Plan(starts, newcomer, halted)
+
+
+def _ours(
+    rows: Iterable[lifecycle.Waiting], halted: frozenset[str] | None
+) -> Iterable[tuple[uuid.UUID | None, Kind]]:
+    for row in rows:
+        if halted is not None and row.engine not in halted:
+            yield row.pk, (row.engine or "", row.duration, row.resolution)
+
+
+def _length(run: Run | None, starting_seconds: float) -> Start:
+    """How long it holds a place."""
+    if run is None:
+        return Start(GUESS_SECONDS, GUESS_SECONDS**2)
+    return Start(starting_seconds + run.times.mean_rest(), _spread(run.times, 0.0))
+
+
+def _spread(sample: Times, passed_seconds: float) -> float:
+    return (sample.rest(UPPER, passed_seconds) - sample.rest(MIDDLE, passed_seconds)) ** 2
+
+
+def _at_fal(known: History, now: datetime) -> tuple[list[Start], list[tuple[uuid.UUID, Kind]]]:
+    """Each place with what is left of the run on it, as a heap; and fal's own queue of ours, in order."""
+    inputs = (KeyTextTransform(name, "inputs") for name in DEPENDS_ON)
+    rows = Generation.objects.filter(state__in=AT_FAL).order_by(
+        F("fal_queue_position").asc(nulls_first=True), "submitted_at"
+    )
+    left, queued = [], []
+    for pk, state, started_at, engine, *choices in rows.values_list(
+        "pk", "state", "started_at", "engine", *inputs
+    ):
+        what: Kind = (engine, *choices)
+        if state == State.SUBMITTED:
+            queued.append((pk, what))
+            continue
+        run, passed = known.run(what), (now - (started_at or now)).total_seconds()
+        left.append(_left(run, passed))
+    busy = sorted(left)[-settings.FAL_CONCURRENCY :]
+    places = [*busy, *[Start()] * (settings.FAL_CONCURRENCY - len(busy))]
+    heapify(places)
+    return places, queued
+
+
+def _left(run: Run | None, passed_seconds: float) -> Start:
+    if run is not None and run.times.has_left(passed_seconds):
+        return Start(run.times.mean_rest(passed_seconds), _spread(run.times, passed_seconds))
+    rest = LATE_SHARE * passed_seconds if run else max(GUESS_SECONDS - passed_seconds, GUESS_SECONDS / 4)
+    return Start(rest, rest**2)
+
+
+def of(generation: Generation, known: History, plan: Plan | None, *, now: datetime) -> Estimate | None:
+    """One that is under way; `plan` is needed where it waits."""
+    run = known.run(kind(generation.engine, generation.inputs))
+    if run is None:
+        return None
+    if generation.state == State.RUNNING:
+        return _running(run, known, passed_seconds=_since(generation.started_at, now))
+    if generation.state == State.STORING:
+        return _storing(run, known, passed_seconds=_since(generation.completed_at, now))
+    start = plan.start(generation.pk, generation.engine) if plan else None
+    if start is None:
+        return None
+    if generation.state == State.REQUESTED and generation.next_check_at:
+        # After a failure at fal it is not sent again before this.
+        pause_seconds = (generation.next_check_at - now).total_seconds()
+        start = Start(max(start.seconds, pause_seconds), start.spread)
+    return _whole(run, known, start)
+
+
+def of_new(
+    engine: str, params: Mapping[str, object], known: History, plan: Plan, *, ahead: int
+) -> Estimate | None:
+    run = known.run(kind(engine, params))
+    start = plan.newcomer
+    if run is None or start is None or engine in (plan.halted or ()):
+        return None
+    return _whole(run, known, start, ahead=ahead)
+
+
+def _since(moment: datetime | None, now: datetime) -> float:
+    return max((now - moment).total_seconds(), 0.0) if moment else 0.0
+
+
+def _whole(run: Run, known: History, start: Start, *, ahead: int = 0) -> Estimate:
+    middle, upper = run.times.rest(MIDDLE), run.times.rest(UPPER)
+    stored, stored_upper = known.storing.rest(MIDDLE), known.storing.rest(UPPER)
+    typical = start.seconds + known.starting_seconds + middle + stored
+    spread = math.sqrt(start.spread + (upper - middle) ** 2 + (stored_upper - stored) ** 2)
+    return Estimate(typical, typical + spread, middle, run.is_learned, ahead=ahead)
+
+
+def _running(run: Run, known: History, *, passed_seconds: float) -> Estimate:
+    stored, usual = known.storing.rest(MIDDLE), run.times.rest(MIDDLE)
+    if not run.times.has_left(passed_seconds):
+        rest = LATE_SHARE * passed_seconds + stored
+        return Estimate(rest, 2 * rest, usual, run.is_learned, is_late=True)
+    middle, upper = run.times.rest(MIDDLE, passed_seconds), run.times.rest(UPPER, passed_seconds)
+    return Estimate(middle + stored, upper + known.storing.rest(UPPER), usual, run.is_learned)
+
+
+def _storing(run: Run, known: History, *, passed_seconds: float) -> Estimate:
+    usual, storing = run.times.rest(MIDDLE), known.storing
+    if not storing.has_left(passed_seconds):
+        rest = LATE_SHARE * passed_seconds
+        return Estimate(rest, 2 * rest, usual, run.is_learned, is_late=True)
+    middle, upper = storing.rest(MIDDLE, passed_seconds), storing.rest(UPPER, passed_seconds)
+    return Estimate(middle, upper, usual, run.is_learned)
