@@ -37,9 +37,12 @@ def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
 
 
 def part(target: str, html: str) -> SafeString:
-    """One fragment and the id of the element it updates; htmx leaves out what is not on the page."""
+    """One fragment and the id of the element it updates; htmx leaves out what is not on the page.
+
+    Without space around it: a morph leaves that beside the element, once more at each update.
+    """
     return format_html(
-        '<hx-partial hx-target="#{}" hx-swap="outerMorph">{}</hx-partial>', target, SafeString(html)
+        '<hx-partial hx-target="#{}" hx-swap="outerMorph">{}</hx-partial>', target, SafeString(html.strip())
     )
 
 
