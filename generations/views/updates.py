@@ -16,9 +16,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership
+from accounts.permissions import member_required
 from generations.models import Generation
 from generations.views import live_work
-from generations.views.access import find, member, of_this_page
+from generations.views.access import find, of_this_page
 from generations.views.show import detail
 
 MOST_CARDS = 96
@@ -26,7 +27,7 @@ TEAM_HEADER = "X-Live-Team"
 
 
 @require_safe
-@member
+@member_required
 def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
     """`page` says what is open: studio, show (with `id`), library (with `ids` that changed), or just the header."""
     parts = {"studio": _studio, "show": _show, "library": _library}.get(request.GET.get("page", ""), _nothing)
