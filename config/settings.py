@@ -359,6 +359,12 @@ if SENTRY_DSN:
     from config import sentry
 
     sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default=CLIPLEDGER_ENV))
+# Traces to a collector of OpenTelemetry; its other variables are read by its own library.
+IS_TRACED = bool(env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default=""))
+if IS_TRACED:
+    from config import tracing
+
+    tracing.start()
 if IS_TEST:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

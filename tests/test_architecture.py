@@ -28,7 +28,8 @@ LEVELS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # ledger_check is the ledger read back: the command that proves the book also counts the unsettled generations.
-OPEN_TO_GENERATIONS = ("models", "ledger", "ledger_check", "errors", "clock")
+# permissions is for views alone, by its level: who may come in is decided in one place.
+OPEN_TO_GENERATIONS = ("models", "ledger", "ledger_check", "errors", "clock", "permissions")
 PURE = ("generations.catalogue", "generations.states", "generations.fal")
 # Rooms that nothing but their own command and the tests may import; they may look at every other room.
 TOOLS = {
@@ -169,6 +170,8 @@ def test_every_room_has_a_place_in_the_law() -> None:
         ("generations.lifecycle.settle", "async def f():\n    import generations.views"),
         ("generations.tasks", "from generations.forms import Form"),
         ("generations.views", "from accounts.forms import Form"),
+        ("generations.views", "from accounts.workspace import current_membership"),
+        ("generations.webhooks", "from accounts.permissions import member_required"),
         ("generations.fal.client", "from django.conf import settings"),
         ("generations.fal.client", "from generations.states import State"),
         ("generations.catalogue.prices", "from generations.models import PriceVersion"),
@@ -196,6 +199,7 @@ def test_a_breach_is_noticed(module: str, source: str) -> None:
         ("generations.drill.fleet", "from config.stack import child\nfrom generations import lifecycle"),
         ("generations.management.commands.drill", "from generations.drill import house"),
         ("generations.views", "from generations import lifecycle\nfrom django.http import HttpRequest"),
+        ("generations.views", "from accounts.permissions import member_required"),
         ("config.urls", "from accounts import views"),
         ("tests.test_x", "from generations.sandbox import server"),
     ],

@@ -17,7 +17,7 @@ Every operation may be repeated: the same key with the same parameters answers w
 raises `IdempotencyConflict`. What is said about it (reason, note, actor, the moment) is not part of that comparison.
 """
 
-from accounts.ledger.budgets import BudgetStatus, budget_status, remove_budget, set_budget
+from accounts.ledger.budgets import BudgetStatus, budget_status, budget_statuses, remove_budget, set_budget
 from accounts.ledger.grants import (
     Balance,
     adjust,
@@ -37,6 +37,7 @@ __all__ = [
     "adjust",
     "balance",
     "budget_status",
+    "budget_statuses",
     "capture",
     "expire",
     "expire_due",

@@ -172,14 +172,14 @@ def _member(pk: int, admin: Membership) -> Membership:
 def _page(
     request: HttpRequest, membership: Membership, form: InvitationForm, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
-    now = clock.now()
     rows = (
         Membership.objects.filter(team=membership.team, is_active=True).select_related("user").order_by("pk")
     )
     book = ledger.open_wallet(membership.team)
+    budgets = ledger.budget_statuses(book, [row.user for row in rows], now=clock.now())
     context = {
         "form": form,
-        "rows": [MemberRow(row, ledger.budget_status(book, row.user, now=now)) for row in rows],
+        "rows": [MemberRow(row, budgets[row.user_id]) for row in rows],
         "invitations": people.open_invitations(membership.team),
         "invitation_days": settings.INVITATION_DAYS,
         "roles": Role.choices,

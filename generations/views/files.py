@@ -11,15 +11,16 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership
+from accounts.permissions import member_required
 from generations import media
 from generations.models import Generation, Output, Picture
-from generations.views.access import find, member
+from generations.views.access import find
 
 NAME_CHARS = 60
 
 
 @require_safe
-@member
+@member_required
 def clip(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     generation = find(membership.user, pk)
     output = _output(generation)
@@ -28,7 +29,7 @@ def clip(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> Http
 
 
 @require_safe
-@member
+@member_required
 def poster(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     output = _output(find(membership.user, pk))
     if not output.poster:
@@ -37,7 +38,7 @@ def poster(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> Ht
 
 
 @require_safe
-@member
+@member_required
 def picture(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     found = get_object_or_404(Picture.objects.all().visible_to(membership.user), pk=pk)
     return media.serve(request, found.file.name or "", content_type=f"image/{found.format}")

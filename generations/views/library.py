@@ -19,10 +19,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership, User
+from accounts.permissions import member_required
 from generations import catalogue
 from generations.models import Generation, GenerationQuerySet
 from generations.states import UNSETTLED, State
-from generations.views.access import member, of_this_page
+from generations.views.access import of_this_page
 from generations.views.draft import uuid_or_none
 from generations.views.live_work import with_places
 
@@ -37,7 +38,7 @@ STATES = {
 
 
 @require_safe
-@member
+@member_required
 def library(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """24 at a time; `before` names the last card of the page that was seen."""
     context = _context(request.GET, membership)

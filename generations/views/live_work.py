@@ -27,7 +27,9 @@ def context(membership: Membership) -> dict[str, Any]:
     # Two bounded reads: as one with OR, a team without much live work has its whole past looked through.
     waited_for = rows.unsettled()[:MOST_LIVE]
     come = rows.settled().filter(settled_at__gte=since, created_at__gte=since - LONGEST)[:MOST_LIVE]
-    newest = sorted([*waited_for, *come], key=lambda each: (each.created_at, each.pk), reverse=True)
+    # What settles between the two is in both; what was read later is true.
+    seen = {each.pk: each for rows_read in (waited_for, come) for each in rows_read}
+    newest = sorted(seen.values(), key=lambda each: (each.created_at, each.pk), reverse=True)
     found = with_places(newest[:MOST_LIVE])
     return {"live": found, "unsettled": sum(not generation.is_settled for generation in found)}
 

@@ -11,9 +11,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Entry, Membership
+from accounts.permissions import member_required
 from generations import lifecycle
 from generations.models import Generation, LogLine
-from generations.views.access import find, may_cancel, member
+from generations.views.access import find, may_cancel
 from generations.views.live_work import with_places
 
 MOST_LOG_LINES = 200
@@ -22,13 +23,13 @@ TOO_LATE = "It is too late to cancel: this generation is being stored or has end
 
 
 @require_safe
-@member
+@member_required
 def show(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     return render(request, "generations/show.html", detail(find(membership.user, pk), membership))
 
 
 @require_POST
-@member
+@member_required
 def cancel(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     """Stop it, if it can still be stopped; what fal finishes first is kept and captured."""
     generation = find(membership.user, pk)

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import LedgerError
 from accounts.models import Membership
+from accounts.permissions import member_required
 from generations import catalogue, estimates, lifecycle
 from generations.models import Generation
 from generations.views import draft as drafts
 from generations.views import live_work, picker
-from generations.views.access import find, member, of_this_page
+from generations.views.access import find, of_this_page
 from generations.views.draft import Draft
 from generations.views.updates import part
 
@@ -25,7 +26,7 @@ MOST_RECENT = 12
 
 
 @require_safe
-@member
+@member_required
 def studio(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """`again` fills the composer with the inputs of a generation, `engine` chooses one."""
     again = drafts.uuid_or_none(request.GET.get("again", ""))
@@ -37,7 +38,7 @@ def studio(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
-@member
+@member_required
 def fields(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """Another engine, a picture taken out, or a sample put in: the composer with everything that was typed."""
     draft = drafts.switched(request, membership)
@@ -47,7 +48,7 @@ def fields(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
-@member
+@member_required
 def quote(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """The button with its price, for the choices as they stand."""
     draft = drafts.priced(request)
@@ -56,7 +57,7 @@ def quote(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
-@member
+@member_required
 def upload(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """One picture input with what was brought to it: the fragment that replaces its drop zone."""
     engine = picker.orderable(request.POST.get("engine", "")) or picker.default_engine()
@@ -70,7 +71,7 @@ def upload(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 
 
 @require_POST
-@member
+@member_required
 def generate(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """Order it. What is refused comes back with everything that was typed and the reason beside its field."""
     draft = drafts.posted(request, membership)

@@ -16,9 +16,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership
+from accounts.permissions import member_required
 from generations.models import Generation
 from generations.views import live_work
-from generations.views.access import find, member, of_this_page
+from generations.views.access import find, of_this_page
 from generations.views.show import detail
 
 MOST_CARDS = 96
@@ -26,7 +27,7 @@ TEAM_HEADER = "X-Live-Team"
 
 
 @require_safe
-@member
+@member_required
 def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
     """`page` says what is open: studio, show (with `id`), library (with `ids` that changed), or just the header."""
     parts = {"studio": studio_part, "show": _show, "library": _library}.get(
@@ -39,9 +40,12 @@ def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
 
 
 def part(target: str, html: str) -> SafeString:
-    """One fragment and the id of the element it updates; htmx leaves out what is not on the page."""
+    """One fragment and the id of the element it updates; htmx leaves out what is not on the page.
+
+    Without space around it: a morph leaves that beside the element, once more at each update.
+    """
     return format_html(
-        '<hx-partial hx-target="#{}" hx-swap="outerMorph">{}</hx-partial>', target, SafeString(html)
+        '<hx-partial hx-target="#{}" hx-swap="outerMorph">{}</hx-partial>', target, SafeString(html.strip())
     )
 
 

@@ -61,19 +61,3 @@ function tick() {
 
 setInterval(tick, 1000);
 document.addEventListener("htmx:after:swap", tick);
-
-// An answer to a click and an event of the stream may update the same card in the same moment, and then both versions
-// have been seen to stand on the page. The newer one comes later in the document: the older goes before it is painted.
-const main = document.getElementById("main");
-
-function keepNewest() {
-  for (const selector of ["#live", "#live .card"]) {
-    const newest = new Map();
-    for (const element of main.querySelectorAll(selector)) {
-      newest.get(element.id)?.remove();
-      newest.set(element.id, element);
-    }
-  }
-}
-
-new MutationObserver(keepNewest).observe(main, { childList: true, subtree: true });

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger
 from accounts.models import Entry, Membership, Team
@@ -202,3 +204,22 @@ def test_an_expired_session_sends_the_whole_page_to_sign_in_and_not_a_form_into_
 ) -> None:
     response = client.get("/wallet/?before=9", HTTP_HX_REQUEST="true")
     assert response.headers["HX-Redirect"] == "/accounts/login/"
+
+
+def test_the_team_page_costs_the_same_with_two_members_and_with_twelve(
+    as_admin: Client, admin: Membership
+) -> None:
+    def opened_with(*limits: int) -> int:
+        """How many queries the page takes, with one more member for each limit."""
+        rule = {"period": "day", "actor": admin.user, "reason": "A cap"}
+        for limit in limits:
+            user = MembershipFactory(team=admin.team).user
+            ledger.set_budget(admin.team.wallet, user=user, limit_credits=limit, **rule)
+        with CaptureQueriesContext(connection) as asked:
+            page = as_admin.get("/team/").content.decode()
+        assert all(
+            f'<strong class="figure">{limit}</strong> of {limit} credits left' in page for limit in limits
+        )
+        return len(asked)
+
+    assert opened_with(201) == opened_with(*range(202, 212))

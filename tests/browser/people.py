@@ -87,10 +87,7 @@ class Studio:
         return self.card(prompt)
 
     def card(self, prompt: str) -> Locator:
-        """The newest, should two versions meet for a moment; `count` of `cards` says whether one went."""
-        return self.cards(prompt).last
-
-    def cards(self, prompt: str) -> Locator:
+        """The one with this prompt; Playwright refuses to look at two."""
         return self.live.locator(".card", has=self.page.get_by_role("heading", name=prompt))
 
 
