@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 import django
 
@@ -14,22 +15,27 @@ django.setup()
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from bench import engine, ledger, pages, report, watcher  # noqa: E402
+from bench import report  # noqa: E402
 
-SUITES: dict[str, Callable[[], list[report.Measurement]]] = {
-    "ledger": ledger.measure,
-    "engine": engine.measure,
-    "pages": pages.measure,
-    "watcher": watcher.measure,
-}
+# Each is a module bench.<name> with `measure() -> list[Measurement]`; without names all are run, in this order.
+SUITES = ("ledger", "engine", "pages", "submits", "lives", "screen", "ingest", "watcher")
+
+
+def suite(name: str) -> Callable[[], list[report.Measurement]]:
+    """Raises SystemExit for a name that is none."""
+    if name not in SUITES:
+        raise SystemExit(f"no suite {name!r}: {', '.join(SUITES)}")
+    measure: Callable[[], list[report.Measurement]] = import_module(f"bench.{name}").measure
+    return measure
 
 
 def main(names: list[str]) -> None:
+    suites = [suite(name) for name in names or SUITES]
     databases = setup_databases(verbosity=0, interactive=False)
     found: list[report.Measurement] = []
     try:
-        for name in names or SUITES:
-            for measurement in SUITES[name]():
+        for measure in suites:
+            for measurement in measure():
                 print(report.line(measurement), flush=True)
                 found.append(measurement)
     finally:
