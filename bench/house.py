@@ -60,6 +60,7 @@ def running_house(
     parts: Sequence[str] = ALL,
     web: str = WEB,
     has_webhooks: bool = False,
+    workers: int = WORKER_PROCESSES,
     **changed: str,
 ) -> Iterator[House]:
     """`fal` is the environment that points to it, `changed` other settings; ended with everything they started."""
@@ -74,7 +75,7 @@ def running_house(
         "FAL_WEBHOOK_BASE_URL": url if has_webhooks else "",
         **changed,
     }
-    commands = _commands(port, web=web, schedule=directory / "beat-schedule")
+    commands = _commands(port, web=web, workers=workers, schedule=directory / "beat-schedule")
     with ExitStack() as stack:
         pids = {name: stack.enter_context(running(commands[name], env=env)).pid for name in parts}
         if "web" in parts:
@@ -82,9 +83,9 @@ def running_house(
         yield House(url, pids | server_pids())
 
 
-def _commands(port: int, *, web: str, schedule: Path) -> dict[str, list[str]]:
+def _commands(port: int, *, web: str, workers: int, schedule: Path) -> dict[str, list[str]]:
     celery = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "config", "--quiet"]
-    pool = ["--pool=prefork", f"--concurrency={WORKER_PROCESSES}", "--without-gossip", "--without-mingle"]
+    pool = ["--pool=prefork", f"--concurrency={workers}", "--without-gossip", "--without-mingle"]
     where = ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     limits = ["--workers", "1", "--workers-kill-timeout", "3s"]
     return {

@@ -21,10 +21,12 @@ STOP_SECONDS = 20
 
 @contextmanager
 def running(
-    command: list[str], *, env: Mapping[str, str], stdout: int | None = None
+    command: list[str], *, env: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own; at the end it is asked to stop, and then everything in its group is killed."""
-    process = subprocess.Popen(command, env=dict(env), stdout=stdout, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=dict(env), stdout=stdout, stderr=stderr, text=True, start_new_session=True
+    )
     try:
         yield process
     finally:

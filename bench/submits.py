@@ -37,6 +37,7 @@ from tests.self_signed import certificate
 TEAMS, MEMBERS = 2, 4
 WARM_UP_SECONDS, WINDOW_SECONDS = sized(8.0, 3.0), sized(20.0, 4.0)
 AHEAD = 40
+HTMX, PLAIN = "by the page's script", "without JavaScript"
 RAW_HOLDS = sized(200, 20)
 STOCK_SUBMITS = sized(300, 20)
 
@@ -46,6 +47,7 @@ class Pace:
     """How many were ordered, and how many of them fal has; threads share it."""
 
     fal: LightFal
+    is_htmx: bool
     ordered: int = 0
     at_fal: int = 0
     is_over: bool = False
@@ -59,14 +61,15 @@ class Pace:
             return True
 
     def follow(self) -> None:
+        already = _posts(self.fal)
         while not self.is_over:
-            self.at_fal = self.fal.counts().get("posts", 0)
+            self.at_fal = _posts(self.fal) - already
             time.sleep(0.05)
 
     def order(self, visitor: Visitor) -> None:
         while not self.is_over:
             if self.may_order():
-                visitor.order("A boat drifts out of the harbour, fog, morning.")
+                visitor.order("A boat drifts out of the harbour, fog, morning.", is_htmx=self.is_htmx)
             else:
                 time.sleep(0.01)
 
@@ -93,16 +96,28 @@ def measure() -> list[Measurement]:
         with running_house(
             directory, light_environment(fal), web="bench.timed_web:application", **changed
         ) as house:
-            window = _window(house, fal, teams)
+            visitors = _visitors(house, teams)
+            windows = {name: _window(house, fal, visitors, is_htmx=name == HTMX) for name in (HTMX, PLAIN)}
     with tempfile.TemporaryDirectory() as name, running_fal(tls=certificate(Path(name))) as fal:
         stock = _stock_submits_per_second(fal)
-    print(window, flush=True)
-    return _measurements(window, stock=stock, raw_ms=raw_ms)
+    print(windows, flush=True)
+    return [
+        measurement
+        for way, window in windows.items()
+        for measurement in _measurements(way, window, stock=stock, raw_ms=raw_ms)
+    ]
 
 
-def _window(house: House, fal: LightFal, teams: list[Wallet]) -> Window:
-    pace = Pace(fal)
-    with _members(house, teams, pace):
+def _visitors(house: House, teams: list[Wallet]) -> list[Visitor]:
+    return [
+        Visitor(house.url, add_member(wallet.team, f"submits-{wallet.pk}-{number}"))
+        for wallet in teams
+        for number in range(MEMBERS)
+    ]
+
+
+def _window(house: House, fal: LightFal, visitors: list[Visitor], *, is_htmx: bool) -> Window:
+    with _ordering(visitors, Pace(fal, is_htmx)):
         time.sleep(WARM_UP_SECONDS)
         before, since, cpu, posts = _timings(house), time.monotonic(), house.cpu_by_part(), _posts(fal)
         time.sleep(WINDOW_SECONDS)
@@ -119,14 +134,8 @@ def _window(house: House, fal: LightFal, teams: list[Wallet]) -> Window:
 
 
 @contextmanager
-def _members(house: House, teams: list[Wallet], pace: Pace) -> Iterator[None]:
+def _ordering(visitors: list[Visitor], pace: Pace) -> Iterator[None]:
     """All of them ordering, until the end of the block."""
-    users = [
-        add_member(wallet.team, f"submits-{wallet.pk}-{number}")
-        for wallet in teams
-        for number in range(MEMBERS)
-    ]
-    visitors = [Visitor(house.url, user) for user in users]
     threads = [threading.Thread(target=pace.order, args=(visitor,)) for visitor in visitors]
     threads.append(threading.Thread(target=pace.follow))
     for thread in threads:
@@ -137,8 +146,6 @@ def _members(house: House, teams: list[Wallet], pace: Pace) -> Iterator[None]:
         pace.is_over = True
         for thread in threads:
             thread.join()
-        for visitor in visitors:
-            visitor.close()
 
 
 def _posts(fal: LightFal) -> int:
@@ -175,7 +182,7 @@ def _raw_hold_milliseconds(wallet: Wallet) -> float:
     return (time.perf_counter() - begun) / RAW_HOLDS * 1000
 
 
-def _measurements(window: Window, *, stock: float, raw_ms: float) -> list[Measurement]:
+def _measurements(way: str, window: Window, *, stock: float, raw_ms: float) -> list[Measurement]:
     timings, calls = window.timings, window.timings["hold_calls"]
     rate = window.submits / window.seconds
     hold_ms = timings["hold_wall"] / calls * 1000
@@ -184,30 +191,30 @@ def _measurements(window: Window, *, stock: float, raw_ms: float) -> list[Measur
         f"{name} {1000 * spent / window.submits:.1f}" for name, spent in sorted(window.cpu.items())
     )
     return [
-        _one("submits sustained, HTTP POST to fal's acceptance", rate, "submits/s",
+        _one(way, "submits sustained, HTTP POST to fal's acceptance", rate, "submits/s",
              "fal_client.submit in a loop over TLS, nothing recorded", stock),
-        _one("CPU per submit, HTTP POST to fal's acceptance", each * 1000, "ms",
+        _one(way, "CPU per submit, HTTP POST to fal's acceptance", each * 1000, "ms",
              f"the web process's part (ms by part: {parts})", window.cpu["web"] / window.submits * 1000),
-        _one("ledger.hold within POST /generate/, wall time", hold_ms, "ms",
+        _one(way, "ledger.hold within POST /generate/, wall time", hold_ms, "ms",
              "the whole POST", timings["post_wall"] / timings["post_calls"] * 1000),
-        _one("ledger.hold within POST /generate/, CPU of its thread", timings["hold_cpu"] / calls * 1000, "ms",
+        _one(way, "ledger.hold within POST /generate/, CPU of its thread", timings["hold_cpu"] / calls * 1000, "ms",
              "the whole POST", timings["post_cpu"] / timings["post_calls"] * 1000),
-        _one("ledger.hold, share of all CPU from POST to acceptance", timings["hold_cpu"] / calls * 1000, "ms",
+        _one(way, "ledger.hold, share of all CPU from POST to acceptance", timings["hold_cpu"] / calls * 1000, "ms",
              "web, workers, watcher, beat, PostgreSQL and Valkey", each * 1000),
-        _one("ledger.hold under that load, wall time", hold_ms, "ms",
+        _one(way, "ledger.hold under that load, wall time", hold_ms, "ms",
              "the hold in raw SQL, one client, quiet server", raw_ms),
     ]  # fmt: skip
 
 
-def _one(name: str, value: float, unit: str, versus: str, other: float) -> Measurement:
+def _one(way: str, name: str, value: float, unit: str, versus: str, other: float) -> Measurement:
     return Measurement(
-        name=name,
+        name=f"{name}, {way}",
         value=round(value, 4),
         unit=unit,
         versus=f"{versus}: {other:.4g} {unit}",
         ratio=round(value / other, 3) if other else 0.0,
         runs=1,
-        conditions=f"{TEAMS * MEMBERS} members of {TEAMS} teams post the studio's form (htmx) over kept connections, "
+        conditions=f"{TEAMS * MEMBERS} members of {TEAMS} teams post the studio's form over kept connections, "
         f"at most {AHEAD} ordered and not yet at fal, {WINDOW_SECONDS:g} s window after {WARM_UP_SECONDS:g} s; web and "
         "2 worker processes, the clients and a light fal share the machine; PostgreSQL with fsync, its CPU is in the "
         f"sum and in no thread's CPU; nothing completes; {machine()}",

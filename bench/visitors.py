@@ -37,8 +37,11 @@ class Visitor:
         self.cookies = {settings.SESSION_COOKIE_NAME: session_of(user)}
         self._exchange("GET", "/", None, {})
 
-    def order(self, prompt: str) -> uuid.UUID:
-        """POST the form as htmx does; returns its token. Anything but an order is an error."""
+    def order(self, prompt: str, *, is_htmx: bool = True) -> uuid.UUID:
+        """POST the form, as the page's script does or as a browser without it; returns its token.
+
+        The first is answered with the fresh parts of the page, the second with a redirect, which is not followed.
+        """
         token = uuid.uuid4()
         fields = {
             "csrfmiddlewaretoken": self.cookies[settings.CSRF_COOKIE_NAME],
@@ -48,16 +51,18 @@ class Visitor:
             "prompt": prompt,
             "seen_credits": "1000",
         }
-        headers = {"Content-Type": FORM, "HX-Request": "true"}
-        self._exchange("POST", "/generate/", urlencode(fields), headers)
+        headers = {"Content-Type": FORM, **({"HX-Request": "true"} if is_htmx else {})}
+        self._exchange("POST", "/generate/", urlencode(fields), headers, expected=200 if is_htmx else 302)
         return token
 
-    def _exchange(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> None:
+    def _exchange(
+        self, method: str, path: str, body: str | None, headers: dict[str, str], *, expected: int = 200
+    ) -> None:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         self.connection.request(method, path, body, {**headers, "Cookie": cookie})
         answer = self.connection.getresponse()
         content = answer.read()
-        if answer.status != 200:
+        if answer.status != expected:
             raise SystemExit(f"{method} {path} answered {answer.status}: {content[:300]!r}")
         for line in answer.headers.get_all("Set-Cookie") or []:
             self.cookies |= {name: morsel.value for name, morsel in SimpleCookie(line).items()}

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
 from django.conf import settings
 from django.db import connection
 
 from accounts.models import Wallet
+from bench import naive
 from bench.fal_process import LightFal, running_fal
 from bench.figures import Figures, at_share
 from bench.people import make_team
@@ -54,10 +54,10 @@ def measure() -> list[Measurement]:
             ours = [watched(wallet, fal, size) for size in SIZES]
             bare = [bare_loop(fal, size) for size in SIZES]
         stock = [stock_client(tls, size) for size in SUBSCRIBE_SIZES]
-        naive = [celery_tasks(Path(directory), tls, *each) for each in NAIVE]
-    rows = [asdict(each) for each in (base, *ours, *bare, *stock, *naive)]
+        tasks = [celery_tasks(Path(directory), tls, *each) for each in NAIVE]
+    rows = [asdict(each) for each in (base, *ours, *bare, *stock, *tasks)]
     TABLE.write_text(json.dumps(rows, indent=2) + "\n")
-    return [*_against_bare(ours, bare, base), *_against(ours, stock), *_against(ours, naive)]
+    return [*_against_bare(ours, bare, base), *_against(ours, stock), *_against(ours, tasks)]
 
 
 def _against_bare(ours: list[Figures], bare: list[Figures], base: Figures) -> list[Measurement]:
@@ -166,35 +166,24 @@ def celery_tasks(
     log = directory / f"{pool}-{at_once}.log"
     log.touch()
     with running_fal(tls=tls) as fal:
-        env = {**os.environ, **fal.environment(), "BENCH_NAIVE_LOG": str(log)}
-        env.pop("DJANGO_SETTINGS_MODULE")  # Celery would load all of Django into it
-        _forget_naive_queue()
+        env = naive.worker_environment(log, **fal.environment())
+        naive.forget_queue()
         subprocess.run([sys.executable, "-m", "bench.naive", str(queued), ENGINE], env=env, check=True)
-        command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "bench.naive", "--quiet", "worker"]
-        options = [f"--pool={pool}", f"--concurrency={at_once}", "--loglevel=ERROR"]
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        with running([*command, *options, *quiet], env=env) as process:
+        command = [*naive.COMMAND, f"--pool={pool}", f"--concurrency={at_once}"]
+        with running(command, env=env) as process:
             time.sleep(fill_seconds)
             fal.posts_whole_jobs()
             held = [_held(fal, log)]
             taken = _taken(process.pid, fal)
             held.append(_held(fal, log))
-        _forget_naive_queue()
-    ended = [tuple(map(float, line.split())) for line in log.read_text().splitlines()]
-    late = [delay for at, delay in ended if taken.since <= at <= taken.until]
+        naive.forget_queue()
+    late = [delay for at, delay in naive.ended(log) if taken.since <= at <= taken.until]
     return _figures(design, queued, sum(held) // 2, taken, late)
 
 
 def _held(fal: LightFal, log: Path) -> int:
     """Jobs that were submitted and whose task has not ended."""
-    return fal.counts().get("posts", 0) - len(log.read_text().splitlines())
-
-
-def _forget_naive_queue() -> None:
-    broker = redis.Redis.from_url(settings.REDIS_URL)
-    for key in broker.scan_iter("bench-naive:*", count=1_000):
-        broker.delete(key)
-    broker.close()
+    return fal.counts().get("posts", 0) - len(naive.ended(log))
 
 
 def _warm_up_seconds(size: int) -> float:
