@@ -1,32 +1,21 @@
-"""Run the measurements and write bench/latest.json: `python -m bench [name ...]` inside `config.stack exec`."""
+"""Run the measurements and write bench/latest.json: `python -m bench [suite ...]` inside `config.stack exec`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from importlib import import_module
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("LOG_LEVEL", "WARNING")
 django.setup()
 
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
 from bench import report  # noqa: E402
-
-# Each is a module bench.<name> with `measure() -> list[Measurement]`; without names all are run, in this order.
-SUITES = ("ledger", "engine", "pages", "submits", "lives", "screen", "ingest", "watcher")
-
-
-def suite(name: str) -> Callable[[], list[report.Measurement]]:
-    """Raises SystemExit for a name that is none."""
-    if name not in SUITES:
-        raise SystemExit(f"no suite {name!r}: {', '.join(SUITES)}")
-    measure: Callable[[], list[report.Measurement]] = import_module(f"bench.{name}").measure
-    return measure
+from bench.suites import SUITES, suite  # noqa: E402
 
 
 def main(names: list[str]) -> None:

@@ -124,4 +124,3 @@ def _figures(sandbox: RunningSandbox, ended: dict[str, float]) -> tuple[float, f
     jobs = sandbox.jobs()
     late = sorted(ended[job["request_id"]] - job["completed_at"] for job in jobs)
     return late[len(late) // 2], sum(sum(job["counts"].values()) for job in jobs) / len(jobs)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 # Jobs of the light fal: up to QUEUE in fal's queue, then between SHORTEST and LONGEST of work, evenly spread.
 QUEUE_SECONDS, SHORTEST_SECONDS, LONGEST_SECONDS = 30.0, 60.0, 240.0
@@ -22,7 +23,7 @@ class Figures:
     wanted: int
     in_flight: int
     cores: float
-    server_cores: float
+    server_cores: float | None
     mib: float
     requests_per_second: float
     fullest_second: int
@@ -30,6 +31,11 @@ class Figures:
     noticed: int
     delay_p50_seconds: float | None
     delay_p99_seconds: float | None
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Self:
+        """From a row of watcher.json; an older one does not have everything."""
+        return cls(**{"wanted": row["in_flight"], "server_cores": None, **row})
 
     @property
     def per_core(self) -> float | None:

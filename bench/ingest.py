@@ -150,7 +150,12 @@ def _s3() -> Iterator[dict[str, str]]:
         )
         client.create_bucket(Bucket=BUCKET)
         client.close()
-        yield {"MEDIA_S3_BUCKET": BUCKET, "AWS_S3_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", **keys}
+        yield {
+            "MEDIA_S3_BUCKET": BUCKET,
+            "AWS_S3_ENDPOINT_URL": url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **keys,
+        }
 
 
 @contextmanager
@@ -209,7 +214,9 @@ def _storing(team: Team, url: str) -> uuid.UUID:
             form_token=uuid.uuid4(),
         )
         row, now = moves.lock(made.pk), timezone.now()
-        is_moved = moves.submitted(row, now=now) and moves.running(row, now=now) and moves.storing(row, now=now)
+        is_moved = (
+            moves.submitted(row, now=now) and moves.running(row, now=now) and moves.storing(row, now=now)
+        )
         assert is_moved
         Attempt.objects.create(
             generation=row,
@@ -250,8 +257,13 @@ def _measurements(where: str, ours: Memory, naive: Memory, short_mb: float) -> I
             versus=f"httpx.get(...).content written to a file: {other:.4g} MiB",
             ratio=round(value / other, 3) if other else 0.0,
             runs=1,
-            conditions=f"peak resident memory (VmHWM) of one Celery worker process: idle {ours.idle_mib:.0f} MiB after a "
-            f"tiny clip, {ours.short_mib:.0f} MiB with a second of it ({short_mb:.0f} MB), {ours.peak_mib:.0f} MiB "
-            "with the large one; H.264 1920 x 1080, index at the end, so it is also rewrapped; "
+            conditions=f"{_peaks(ours, short_mb)}; H.264 1920 x 1080, index at the end, so it is also rewrapped; "
             f"{ours.seconds:.0f} s from the bell to `succeeded`; {machine()}",
         )
+
+
+def _peaks(ours: Memory, short_mb: float) -> str:
+    return (
+        f"peak resident memory (VmHWM) of one Celery worker process: idle {ours.idle_mib:.0f} MiB after a tiny clip, "
+        f"{ours.short_mib:.0f} MiB with a second of it ({short_mb:.0f} MB), {ours.peak_mib:.0f} MiB with the large one"
+    )

@@ -135,7 +135,12 @@ def _against(versus: str, ours: Lives, theirs: Lives) -> list[Measurement]:
     parts = ", ".join(f"{part} {1000 * spent / ours.count:.0f}" for part, spent in sorted(ours.cpu.items()))
     pairs = (
         ("CPU per generation, form to stored clip", "s", ours.cpu_seconds_each, theirs.cpu_seconds_each),
-        ("requests to fal per generation, whole life", "requests", ours.questions_each, theirs.questions_each),
+        (
+            "requests to fal per generation, whole life",
+            "requests",
+            ours.questions_each,
+            theirs.questions_each,
+        ),
         ("memory of all processes and servers", "MiB PSS", ours.mib, theirs.mib),
     )
     return [

@@ -2,7 +2,8 @@
 
 `celery -A bench.naive worker --pool=gevent --concurrency=1000`, in processes of its own. The broker is the bench's own
 Valkey under another prefix. Every task that ends writes a line into the file that BENCH_NAIVE_LOG names: the moment,
-and the seconds from fal's COMPLETED to noticing it (with BENCH_NAIVE_DOWNLOADS: to having the clip). `python -m bench.naive COUNT ENDPOINT` puts so many in the queue.
+and the seconds from fal's COMPLETED to noticing it (with BENCH_NAIVE_DOWNLOADS: to having the clip).
+`python -m bench.naive COUNT ENDPOINT` puts so many in the queue.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from celery import Celery
 
 from bench.light_fal import times_of
 
-app = Celery("naive", broker=os.environ.get("REDIS_URL"))
+# Never the current one: a bench that imports this rings its bells through our own.
+app = Celery("naive", broker=os.environ.get("REDIS_URL"), set_as_current=False)
 app.conf.update(
     broker_transport_options={"global_keyprefix": "bench-naive:"},
     broker_connection_retry_on_startup=True,
