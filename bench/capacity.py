@@ -1,4 +1,4 @@
-"""Writes the tables of docs/capacity.md and its plots from bench/watcher.json: `python -m bench.capacity`."""
+"""Writes the tables of docs/capacity.md and its plots from bench/*.json: `python -m bench.capacity`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.figures import Figures
 from bench.plots import Points, plot
 
-BENCH = Path(__file__).parent / "watcher.json"
+BENCH = Path(__file__).parent
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- table: python -m bench.capacity -->\n", "<!-- end of table -->"
+BEGIN_OTHERS = "<!-- measurements: python -m bench.capacity -->\n"
+OTHERS = "| what | | against | ratio | runs |\n| --- | --- | --- | --- | --- |\n"
 COST = (
     "| design | given | in flight | CPU cores | memory (PSS) | in flight per core | in flight per GiB "
     "| CPU per generation | servers meanwhile |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
@@ -26,12 +29,27 @@ Value = Callable[[Figures], float | None]
 
 
 def main() -> None:
-    rows = [Figures.of(row) for row in json.loads(BENCH.read_text())]
+    rows = [Figures.of(row) for row in json.loads((BENCH / "watcher.json").read_text())]
     page = DOCS / "capacity.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(before + BEGIN + tables(rows) + END + rest.partition(END)[2])
+    text = _between(page.read_text(), BEGIN, tables(rows))
+    page.write_text(_between(text, BEGIN_OTHERS, others(json.loads((BENCH / "latest.json").read_text()))))
     for name, drawing in drawings(rows).items():
         (DOCS / name).write_text(drawing)
+
+
+def _between(page: str, begin: str, table: str) -> str:
+    before, found, rest = page.partition(begin)
+    return before + begin + table + END + rest.partition(END)[2] if found else page
+
+
+def others(measurements: Sequence[dict[str, Any]]) -> str:
+    """What the other suites measured, as it stands in latest.json; the conditions are there."""
+    lines = (
+        _cells(m["name"], f"{m['value']:g} {m['unit']}", m["versus"], f"{m['ratio']:g}", str(m["runs"]))
+        for m in measurements
+        if not m["name"].startswith("watcher,")
+    )
+    return OTHERS + "".join(lines)
 
 
 def tables(rows: Sequence[Figures]) -> str:

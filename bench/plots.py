@@ -8,7 +8,7 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 60, 40, 24, 190
 NAME_GAP_PX = 16
-SIZES = (10, 100, 1_000, 10_000)
+FEWEST, SIZES = 6, (10, 100, 1_000, 10_000)
 COLOURS = ("#2563eb", "#64748b", "#dc2626", "#b45309", "#7c3aed", "#0f766e")
 
 Points = Sequence[tuple[float, float]]
@@ -40,8 +40,8 @@ def _decades(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _x(size: float) -> float:
-    share = math.log10(max(size, 1) / SIZES[0]) / math.log10(SIZES[-1] / SIZES[0])
-    return round(LEFT + max(share, -0.05) * (WIDTH - LEFT - RIGHT), 1)
+    share = math.log10(max(size, FEWEST) / FEWEST) / math.log10(SIZES[-1] / FEWEST)
+    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
 
 def _y(value: float, decades: Sequence[float]) -> float:

@@ -38,6 +38,12 @@ def test_what_was_not_measured_is_a_dash_and_not_a_nought() -> None:
     assert nothing[-1].endswith("| - |")
 
 
+def test_the_other_suites_are_listed_with_what_they_are_held_against() -> None:
+    one = {"value": 2.5, "unit": "s", "versus": "other: 5 s", "ratio": 0.5, "runs": 3, "conditions": "-"}
+    listed = capacity.others([{"name": "watcher, CPU", **one}, {"name": "time to the screen", **one}])
+    assert listed.splitlines()[2:] == ["| time to the screen | 2.5 s | other: 5 s | 0.5 | 3 |"]
+
+
 def test_the_pools_of_one_kind_are_one_line_of_a_plot() -> None:
     drawing = capacity.drawings(ROWS)["capacity.svg"]
     names = re.findall(r">([A-Z][a-z]+ gevent[^<]*)<", drawing)
