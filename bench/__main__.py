@@ -14,7 +14,7 @@ django.setup()
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from bench import report  # noqa: E402
+from bench import people, report  # noqa: E402
 from bench.suites import SUITES, suite  # noqa: E402
 
 
@@ -24,6 +24,7 @@ def main(names: list[str]) -> None:
     found: list[report.Measurement] = []
     try:
         for measure in suites:
+            people.forget_generations()
             for measurement in measure():
                 print(report.line(measurement), flush=True)
                 found.append(measurement)

@@ -46,9 +46,8 @@ def measure() -> list[Measurement]:
         stack.enter_context(
             running_house(
                 directory,
-                sandbox_environment(ours),
+                {**sandbox_environment(ours), "FAL_CONCURRENCY": str(IN_FLIGHT)},
                 parts=("worker", "watcher"),
-                FAL_CONCURRENCY=str(IN_FLIGHT),
             )
         )
         wallet = make_team("engine", amount=10**6)
@@ -89,7 +88,9 @@ def _our_round(wallet: Wallet, sandbox: RunningSandbox) -> tuple[float, float]:
         for number in range(IN_FLIGHT)
     ]
     rows = _wait_for(made)
-    ended = {a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all()}
+    ended = {
+        a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all() if row.settled_at
+    }
     return _figures(sandbox, ended)
 
 

@@ -55,15 +55,14 @@ def light_environment(fal: LightFal) -> dict[str, str]:
 @contextmanager
 def running_house(
     directory: Path,
-    fal: Mapping[str, str],
+    environment: Mapping[str, str],
     *,
     parts: Sequence[str] = ALL,
     web: str = WEB,
     has_webhooks: bool = False,
     workers: int = WORKER_PROCESSES,
-    **changed: str,
 ) -> Iterator[House]:
-    """`fal` is the environment that points to it, `changed` other settings; ended with everything they started."""
+    """`environment` points to a fal and may say more; `workers` are Celery's processes. All are ended with theirs."""
     port = places.free_port()
     url = f"http://127.0.0.1:{port}"
     env = {
@@ -71,9 +70,8 @@ def running_house(
         "DATABASE_URL": database_url(),
         "MEDIA_ROOT": str(directory / "media"),
         "LOG_LEVEL": "WARNING",
-        **fal,
         "FAL_WEBHOOK_BASE_URL": url if has_webhooks else "",
-        **changed,
+        **environment,
     }
     commands = _commands(port, web=web, workers=workers, schedule=directory / "beat-schedule")
     with ExitStack() as stack:

@@ -94,7 +94,7 @@ def raw_hold(raw: psycopg.Connection, wallet_id: int, user_id: int, grant_id: in
 def _transaction(raw: psycopg.Connection, statements: list[str], params: dict[str, Any]) -> None:
     with raw.transaction(), raw.cursor() as cursor:
         for statement in statements:
-            cursor.execute(statement, params)  # type: ignore[call-overload]
+            cursor.execute(statement, params)
 
 
 _ENTRY = """

@@ -72,8 +72,8 @@ def measure() -> list[Measurement]:
 
 
 def _ours(team: Team, fal: LightFal, directory: Path) -> Lives:
-    changed = {"FAL_CONCURRENCY": str(COUNT)}
-    with running_house(directory, light_environment(fal), **changed) as house:
+    environment = {**light_environment(fal), "FAL_CONCURRENCY": str(COUNT)}
+    with running_house(directory, environment) as house:
         visitor = Visitor(house.url, team.memberships.get().user)
         visitor.order("The first one, which warms every process up.")
         _until(lambda: _settled(team) == 1)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection
 
@@ -30,7 +31,7 @@ class Seeds:
 
     def add(self, count: int, *, is_new: bool) -> None:
         jobs = [self._job(is_new=is_new) for _ in range(count)]
-        params = {
+        params: dict[str, Any] = {
             "wallet": self.wallet.pk,
             "team": self.wallet.team_id,
             "user": self.user_id,

@@ -91,11 +91,8 @@ def measure() -> list[Measurement]:
     raw_ms = _raw_hold_milliseconds(teams[0])
     with tempfile.TemporaryDirectory() as name, running_fal("--run-seconds", "3600", "3600") as fal:
         fal.posts_whole_jobs()
-        changed = {"FAL_CONCURRENCY": "1000000", "FAL_POLLS_PER_SECOND": "50"}
-        directory = Path(name)
-        with running_house(
-            directory, light_environment(fal), web="bench.timed_web:application", **changed
-        ) as house:
+        environment = {**light_environment(fal), "FAL_CONCURRENCY": "1000000"}
+        with running_house(Path(name), environment, web="bench.timed_web:application") as house:
             visitors = _visitors(house, teams)
             windows = {name: _window(house, fal, visitors, is_htmx=name == HTMX) for name in (HTMX, PLAIN)}
     with tempfile.TemporaryDirectory() as name, running_fal(tls=certificate(Path(name))) as fal:

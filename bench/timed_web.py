@@ -38,7 +38,7 @@ def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 def _add(name: str, wall_seconds: float, cpu_seconds: float) -> None:
     with _lock:
-        _sums.update({f"{name}_calls": 1, f"{name}_wall": wall_seconds, f"{name}_cpu": cpu_seconds})  # type: ignore[dict-item]
+        _sums.update({f"{name}_calls": 1, f"{name}_wall": wall_seconds, f"{name}_cpu": cpu_seconds})
 
 
 _ordering = timed("post", pages)

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from accounts.models import Wallet
 from bench import naive
 from bench.fal_process import LightFal, running_fal
 from bench.figures import Figures, at_share
-from bench.people import make_team
+from bench.people import forget_generations, make_team
 from bench.processes import cpu_seconds, database_url, pss_mib, running, server_pids
 from bench.report import Measurement, machine
 from bench.seeds import ENGINE, Seeds
@@ -119,10 +118,7 @@ def _ratio(name: str, value: float, other: float, unit: str, versus: str) -> Mea
 
 def watched(wallet: Wallet, fal: LightFal, size: int) -> Figures:
     """The real `manage.py watch` with `size` generations at fal."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM generations_logline")
-        cursor.execute("DELETE FROM generations_attempt")
-        cursor.execute("DELETE FROM generations_generation")
+    forget_generations()
     seeds = Seeds(wallet, fal.base_url)
     seeds.add(size, is_new=False)
     with running([sys.executable, "manage.py", "watch"], env=_our_env(fal, size)) as process:
