@@ -133,7 +133,7 @@ def _when_all_play(page: Page, prompts: list[str]) -> dict[str, dict[str, float]
     while True:
         seen: dict[str, dict[str, float]] = page.evaluate("() => window.benchSeen")
         if all(seen.get(prompt, {}).get("plays") for prompt in prompts):
-            return seen
+            return {prompt: seen[prompt] for prompt in prompts}  # a later page shows earlier clips too
         if time.monotonic() > deadline:
             raise SystemExit(f"not every clip came to the screen: {seen}")
         page.wait_for_timeout(200)
