@@ -1,35 +1,31 @@
-"""Run the measurements and write bench/latest.json: `python -m bench [name ...]` inside `config.stack exec`."""
+"""Run the measurements and write bench/latest.json: `python -m bench [suite ...]` inside `config.stack exec`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("LOG_LEVEL", "WARNING")
 django.setup()
 
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from bench import engine, ledger, pages, report, watcher  # noqa: E402
-
-SUITES: dict[str, Callable[[], list[report.Measurement]]] = {
-    "ledger": ledger.measure,
-    "engine": engine.measure,
-    "pages": pages.measure,
-    "watcher": watcher.measure,
-}
+from bench import people, report  # noqa: E402
+from bench.suites import SUITES, suite  # noqa: E402
 
 
 def main(names: list[str]) -> None:
+    suites = [suite(name) for name in names or SUITES]
     databases = setup_databases(verbosity=0, interactive=False)
     found: list[report.Measurement] = []
     try:
-        for name in names or SUITES:
-            for measurement in SUITES[name]():
+        for measure in suites:
+            people.forget_generations()
+            for measurement in measure():
                 print(report.line(measurement), flush=True)
                 found.append(measurement)
     finally:

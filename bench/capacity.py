@@ -1,103 +1,126 @@
-"""Writes docs/capacity.md's table and docs/capacity.svg from bench/watcher.json: `python -m bench.capacity`.
-
-The plot is drawn by hand: two logarithmic axes, in flight against processor cores, a line for each design.
-"""
+"""Writes the tables of docs/capacity.md and its plots from bench/*.json: `python -m bench.capacity`."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections import defaultdict
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).parent / "watcher.json"
+from bench.figures import Figures
+from bench.plots import Points, plot
+
+BENCH = Path(__file__).parent
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- table: python -m bench.capacity -->\n", "<!-- end of table -->"
-HEAD = (
-    "| design | in flight | CPU cores | memory (PSS) | requests to fal | most in any second | streams "
+BEGIN_OTHERS = "<!-- measurements: python -m bench.capacity -->\n"
+OTHERS = "| what | | against | ratio | runs |\n| --- | --- | --- | --- | --- |\n"
+COST = (
+    "| design | given | in flight | CPU cores | memory (PSS) | in flight per core | in flight per GiB "
+    "| CPU per generation | servers meanwhile |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+)
+WAIT = (
+    "| design | in flight | requests to fal | per generation | most in any second | streams | ended "
     "| noticed after p50 / p99 |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
 )
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 60, 40, 20, 170
-COLOURS = {"watcher": "#2563eb", "bare aiohttp loop": "#64748b", "fal_client.subscribe": "#dc2626"}
-CORES = (0.01, 0.1, 1.0)
-SIZES = (10, 100, 1_000, 10_000)
 
-Row = dict[str, Any]
+Value = Callable[[Figures], float | None]
 
 
 def main() -> None:
-    rows: list[Row] = json.loads(BENCH.read_text())
+    rows = [Figures.of(row) for row in json.loads((BENCH / "watcher.json").read_text())]
     page = DOCS / "capacity.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    table = HEAD + "".join(map(_line, rows))
-    page.write_text(before + BEGIN + table + END + rest.partition(END)[2])
-    (DOCS / "capacity.svg").write_text(_plot(row for row in rows if row["in_flight"]))
+    text = _between(page.read_text(), BEGIN, tables(rows))
+    page.write_text(_between(text, BEGIN_OTHERS, others(json.loads((BENCH / "latest.json").read_text()))))
+    for name, drawing in drawings(rows).items():
+        (DOCS / name).write_text(drawing)
 
 
-def _line(row: Row) -> str:
-    late = (
-        "-"
-        if row["delay_p50_seconds"] is None
-        else f"{row['delay_p50_seconds']} / {row['delay_p99_seconds']} s"
+def _between(page: str, begin: str, table: str) -> str:
+    before, found, rest = page.partition(begin)
+    return before + begin + table + END + rest.partition(END)[2] if found else page
+
+
+def others(measurements: Sequence[dict[str, Any]]) -> str:
+    """What the other suites measured, as it stands in latest.json; the conditions are there."""
+    lines = (
+        _cells(m["name"], f"{m['value']:g} {m['unit']}", m["versus"], f"{m['ratio']:g}", str(m["runs"]))
+        for m in measurements
+        if not m["name"].startswith("watcher,")
     )
-    cells = (
-        row["design"],
-        f"{row['in_flight']:,}",
-        row["cores"],
-        f"{row['mib']} MiB",
-        f"{row['requests_per_second']}/s",
-        row["fullest_second"],
-        row["streams"],
-        late,
+    return OTHERS + "".join(lines)
+
+
+def tables(rows: Sequence[Figures]) -> str:
+    """What it costs, and how it waits: Markdown."""
+    return COST + "".join(map(_cost, rows)) + "\n" + WAIT + "".join(map(_wait, rows))
+
+
+def drawings(rows: Sequence[Figures]) -> dict[str, str]:
+    """File name and SVG of each plot; the row with nothing in flight is no point of any."""
+    some = [row for row in rows if row.in_flight]
+
+    def lines(value: Value) -> dict[str, Points]:
+        return {family: _line(some, family, value) for family in dict.fromkeys(map(_family, some))}
+
+    return {
+        "capacity.svg": plot("CPU cores", lines(lambda row: row.cores)),
+        "capacity-memory.svg": plot("memory, MiB (PSS)", lines(lambda row: row.mib)),
+        "capacity-requests.svg": plot(
+            "questions to fal per generation", lines(lambda row: row.requests_per_generation)
+        ),
+        "capacity-delay.svg": plot(
+            "seconds from COMPLETED to noticed: p50, dashed p99",
+            lines(lambda row: row.delay_p50_seconds),
+            dashed=lines(lambda row: row.delay_p99_seconds),
+        ),
+    }
+
+
+def _family(row: Figures) -> str:
+    """`Celery gevent 1,000` is `Celery gevent` at another size."""
+    return re.sub(r" [\d,]+$", "", row.design)
+
+
+def _line(rows: Sequence[Figures], family: str, value: Value) -> Points:
+    found = [(float(row.in_flight), value(row)) for row in rows if _family(row) == family]
+    return sorted((size, each) for size, each in found if each is not None)
+
+
+def _cost(row: Figures) -> str:
+    return _cells(
+        row.design,
+        f"{row.wanted:,}",
+        f"{row.in_flight:,}",
+        f"{row.cores:g}",
+        f"{row.mib:g} MiB",
+        _number(row.per_core if row.in_flight else None, "{:,.0f}"),
+        _number(row.per_gib if row.in_flight else None, "{:,.0f}"),
+        _number(row.cpu_seconds_per_generation, "{:.3g} s"),
+        _number(row.server_cores, "{:g} cores"),
     )
-    return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def _x(size: float) -> float:
-    share = math.log10(size / SIZES[0]) / math.log10(SIZES[-1] / SIZES[0])
-    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
-
-
-def _y(cores: float) -> float:
-    share = math.log10(max(cores, CORES[0]) / CORES[0]) / math.log10(CORES[-1] / CORES[0])
-    return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)
-
-
-def _plot(rows: Iterable[Row]) -> str:
-    lines: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        lines[row["design"]].append(row)
-    parts = [*_axes(), *(part for design, points in lines.items() for part in _curve(design, points))]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="12" role="img" aria-label="Processor cores against generations in flight">\n'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+def _wait(row: Figures) -> str:
+    return _cells(
+        row.design,
+        f"{row.in_flight:,}",
+        f"{row.requests_per_second:g}/s",
+        _number(row.requests_per_generation, "{:,.1f}"),
+        str(row.fullest_second),
+        str(row.streams),
+        str(row.noticed),
+        "-" if row.delay_p50_seconds is None else f"{row.delay_p50_seconds:g} / {row.delay_p99_seconds:g} s",
     )
 
 
-def _axes() -> list[str]:
-    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
-    parts = [f'<text x="{LEFT}" y="12" fill="#334155">CPU cores</text>']
-    for cores in CORES:
-        parts.append(f'<path d="M{LEFT} {_y(cores)}H{right}" stroke="#cbd5e1"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{_y(cores) + 4}" text-anchor="end">{cores:g}</text>')
-    parts += [f'<text x="{_x(size)}" y="{floor + 18}" text-anchor="middle">{size:,}</text>' for size in SIZES]
-    parts.append(f'<text x="{right}" y="{floor + 34}" text-anchor="end" fill="#334155">in flight</text>')
-    return parts
+def _number(value: float | None, words: str) -> str:
+    return "-" if value is None else words.format(value)
 
 
-def _curve(design: str, rows: list[Row]) -> list[str]:
-    points = [(_x(row["in_flight"]), _y(row["cores"])) for row in rows]
-    colour = COLOURS[design]
-    path = "M" + "L".join(f"{x} {y}" for x, y in points)
-    x, y = points[-1]
-    return [
-        f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
-        *(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in points),
-        f'<text x="{x + 8}" y="{y + 4}" fill="{colour}">{design}</text>',
-    ]
+def _cells(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

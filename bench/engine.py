@@ -14,14 +14,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
-
-from django.conf import settings
+from urllib.parse import urlsplit
 
 from accounts.models import Wallet
+from bench.house import running_house, sandbox_environment
 from bench.people import make_team
 from bench.report import Measurement, compare
 from generations import lifecycle
@@ -45,7 +43,13 @@ def measure() -> list[Measurement]:
         theirs = stack.enter_context(
             running_sandbox(directory / "theirs", tls_cert=str(cert), tls_key=str(key), **options)
         )
-        stack.enter_context(_our_processes(ours, directory))
+        stack.enter_context(
+            running_house(
+                directory,
+                {**sandbox_environment(ours), "FAL_CONCURRENCY": str(IN_FLIGHT)},
+                parts=("worker", "watcher"),
+            )
+        )
         wallet = make_team("engine", amount=10**6)
         rounds = [(_our_round(wallet, ours), _their_round(theirs, cert)) for _ in range(ROUNDS)]
     conditions = f"{IN_FLIGHT} in flight, simulated jobs of {JOB_SECONDS} s, medians per round, no webhooks"
@@ -84,7 +88,9 @@ def _our_round(wallet: Wallet, sandbox: RunningSandbox) -> tuple[float, float]:
         for number in range(IN_FLIGHT)
     ]
     rows = _wait_for(made)
-    ended = {a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all()}
+    ended = {
+        a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all() if row.settled_at
+    }
     return _figures(sandbox, ended)
 
 
@@ -119,35 +125,3 @@ def _figures(sandbox: RunningSandbox, ended: dict[str, float]) -> tuple[float, f
     jobs = sandbox.jobs()
     late = sorted(ended[job["request_id"]] - job["completed_at"] for job in jobs)
     return late[len(late) // 2], sum(sum(job["counts"].values()) for job in jobs) / len(jobs)
-
-
-@contextmanager
-def _our_processes(sandbox: RunningSandbox, directory: Path) -> Iterator[None]:
-    """A worker and a watcher on the bench's database, with their own broker keys, ended afterwards."""
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    url = urlunsplit(parts._replace(path="/" + settings.DATABASES["default"]["NAME"]))
-    env = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "FAL_KEY": "bench:key",
-        "FAL_QUEUE_URL": sandbox.queue_url,
-        "FAL_REST_URL": sandbox.rest_url,
-        "FAL_CDN_URL": sandbox.cdn_url,
-        "FAL_PLATFORM_URL": sandbox.platform_url,
-        "FAL_CONCURRENCY": str(IN_FLIGHT),
-        "MEDIA_ROOT": str(directory / "media"),
-        "LOG_LEVEL": "WARNING",
-    }
-    worker = [sys.executable, "-m", "celery", "-A", "config", "worker", "-c", "2", "--loglevel", "WARNING"]
-    watcher = [sys.executable, "manage.py", "watch"]
-    processes = [subprocess.Popen(command, env=env) for command in (worker, watcher)]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()

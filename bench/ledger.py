@@ -72,16 +72,29 @@ def _raw_pairs(wallet_id: int, user_id: int) -> None:
     raw: psycopg.Connection = connection.connection
     grant_id = Grant.objects.get(wallet_id=wallet_id).pk
     for _ in range(PAIRS):
-        hold_id, now = uuid.uuid4(), timezone.now()
-        common = {"w": wallet_id, "u": user_id, "g": grant_id, "h": hold_id, "n": AMOUNT, "now": now}
-        _transaction(raw, _RAW_HOLD, {**common, **_HOLD_MOVES, "key": f"h{hold_id}"})
-        _transaction(raw, _RAW_CAPTURE, {**common, **_CAPTURE_MOVES, "key": f"c{hold_id}"})
+        common = raw_hold(raw, wallet_id, user_id, grant_id)
+        _transaction(raw, _RAW_CAPTURE, {**common, **_CAPTURE_MOVES, "key": f"c{common['h']}"})
+
+
+def raw_hold(raw: psycopg.Connection, wallet_id: int, user_id: int, grant_id: int) -> dict[str, Any]:
+    """The rows of one hold, in one transaction; returns what its capture needs."""
+    hold_id = uuid.uuid4()
+    common = {
+        "w": wallet_id,
+        "u": user_id,
+        "g": grant_id,
+        "h": hold_id,
+        "n": AMOUNT,
+        "now": timezone.now(),
+    }
+    _transaction(raw, _RAW_HOLD, {**common, **_HOLD_MOVES, "key": f"h{hold_id}"})
+    return common
 
 
 def _transaction(raw: psycopg.Connection, statements: list[str], params: dict[str, Any]) -> None:
     with raw.transaction(), raw.cursor() as cursor:
         for statement in statements:
-            cursor.execute(statement, params)  # type: ignore[call-overload]
+            cursor.execute(statement, params)
 
 
 _ENTRY = """

@@ -1,12 +1,15 @@
-"""A fal that costs next to nothing, for benches with thousands in flight: `python -m bench.light_fal [CERT KEY]`.
+"""A fal that costs next to nothing, for benches with thousands in flight: `python -m bench.light_fal --help`.
 
 It keeps no jobs. A request id says when its run starts and ends, so status, stream and result follow from the clock:
 `<start>-<end>-<anything>`, both in milliseconds since the epoch. A POST makes a job that is already part of the way
-through a run of 60 to 240 s. `/counts` tells what was asked; the fullest second is found over a sliding window.
+through its time, until `/whole` was asked for: from then on a whole one, so that who was filled up with jobs of every
+age goes on as if it had always been so. `/counts` tells what was asked; the fullest second is found over a sliding
+window. The result names a clip here, which is served where `--clip` gave one.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
@@ -14,9 +17,11 @@ import ssl
 import sys
 import time
 from collections import Counter, deque
+from pathlib import Path
 from typing import Any
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 240.0
+from bench.figures import LONGEST_SECONDS, QUEUE_SECONDS, SHORTEST_SECONDS
+
 PING_SECONDS = 20.0
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
@@ -41,12 +46,21 @@ def status_of(request: str, now: float) -> dict[str, Any]:
 
 
 class Desk:
-    """What all connections share: the counters."""
+    """What all connections share: the counters, and what a new job is like. Times in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, queue: float, shortest: float, longest: float, clip: bytes = b"") -> None:
         self.counts: Counter[str] = Counter()
         self.recent: deque[float] = deque()
-        self.posted = 0
+        self.queue, self.shortest, self.longest = queue, shortest, longest
+        self.clip = clip
+        self.is_whole = False
+
+    def new_job(self) -> str:
+        self.counts["posts"] += 1
+        run, queued = random.uniform(self.shortest, self.longest), random.uniform(0, self.queue)
+        begun = time.time() - (0 if self.is_whole else random.uniform(0, run + queued))
+        start = begun + queued
+        return request_id(start=start, end=start + run, number=self.counts["posts"])
 
     def asked(self, kind: str) -> None:
         now = time.monotonic()
@@ -96,6 +110,11 @@ class Connection(asyncio.Protocol):
         if path == "/counts":
             self._say(200, dict(self.desk.counts))
             self.desk.forget_fullest()
+        elif path == "/whole":
+            self.desk.is_whole = True
+            self._say(200, {})
+        elif path == "/clip.mp4":
+            self._send(200, "video/mp4", self.desk.clip)
         elif method == "POST":
             self._say(200, self._receipt(path))
         elif path.endswith("/status"):
@@ -106,16 +125,17 @@ class Connection(asyncio.Protocol):
             self.desk.asked("streams")
             self._stream(path.split("/")[-3])
         else:
-            self._say(200, {"video": {"url": "https://example.invalid/clip.mp4"}})
+            self.desk.counts["results"] += 1
+            self._say(200, {"video": {"url": f"{self._address()}/clip.mp4"}})
 
-    def _receipt(self, path: str) -> dict[str, Any]:
-        self.desk.posted += 1
-        now, run = time.time(), random.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
-        start = now - random.uniform(0, run)
-        name = request_id(start=start, end=start + run, number=self.desk.posted)
+    def _address(self) -> str:
         socket = self.transport.get_extra_info("sockname")
         scheme = "https" if self.transport.get_extra_info("sslcontext") else "http"
-        base = f"{scheme}://{socket[0]}:{socket[1]}{path}/requests/{name}"
+        return f"{scheme}://{socket[0]}:{socket[1]}"
+
+    def _receipt(self, path: str) -> dict[str, Any]:
+        name = self.desk.new_job()
+        base = f"{self._address()}{path}/requests/{name}"
         urls = {"status_url": f"{base}/status", "response_url": base, "cancel_url": f"{base}/cancel"}
         return {"request_id": name, **urls}
 
@@ -139,8 +159,10 @@ class Connection(asyncio.Protocol):
         self.timers.append(asyncio.get_running_loop().call_later(PING_SECONDS, self._ping))
 
     def _say(self, http_status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        head = f"HTTP/1.1 {http_status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+        self._send(http_status, "application/json", json.dumps(body).encode())
+
+    def _send(self, http_status: int, kind: str, data: bytes) -> None:
+        head = f"HTTP/1.1 {http_status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
         self.transport.write(head.encode() + data)
 
 
@@ -152,13 +174,26 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.light_fal", description=__doc__)
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--queue-seconds", type=float, default=QUEUE_SECONDS)
+    parser.add_argument("--run-seconds", nargs=2, type=float, default=(SHORTEST_SECONDS, LONGEST_SECONDS))
+    return parser
+
+
 async def main(arguments: list[str]) -> None:
     """Print the port, then serve until the standard input ends."""
+    options = _parser().parse_args(arguments)
     tls = None
-    if arguments:
+    if options.tls:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(*arguments)
-    desk, loop = Desk(), asyncio.get_running_loop()
+        tls.load_cert_chain(*options.tls)
+    shortest, longest = options.run_seconds
+    clip = options.clip.read_bytes() if options.clip else b""
+    desk = Desk(queue=options.queue_seconds, shortest=shortest, longest=longest, clip=clip)
+    loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(desk), "127.0.0.1", 0, ssl=tls, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)

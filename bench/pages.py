@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db import connection
@@ -75,7 +76,7 @@ def _deep(path: str, wallet: Wallet, count: int) -> str:
 
 def _fill(wallet: Wallet, version: PriceVersion, count: int) -> None:
     """Settled generations with resolved holds, made by the server itself; the books are not part of this bench."""
-    params = {
+    params: dict[str, Any] = {
         "count": count,
         "wallet": wallet.pk,
         "team": wallet.team_id,

@@ -8,9 +8,10 @@ import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-LATEST = Path(__file__).parent / "latest.json"
+from bench.sizes import results
+
+LATEST = results("latest.json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from collections import deque
 import aiohttp
 import fal_client
 
-from bench.light_fal import LONGEST_SECONDS, SHORTEST_SECONDS, request_id, times_of
+from bench.figures import LONGEST_SECONDS, SHORTEST_SECONDS
+from bench.light_fal import request_id, times_of
 
 TICK_SECONDS = 0.05
 NUMBERS = itertools.count(1)

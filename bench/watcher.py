@@ -1,77 +1,65 @@
-"""One watcher process with 10 to 10,000 in flight: processor, memory, questions, and how late it notices.
+"""One watcher process with 10 to 10,000 in flight, and the other ways of waiting beside it, in one run.
 
-Rows are put into the database as a dispatcher would have left them and point at `bench.light_fal`; who completes is
-replaced, so the number in flight stands still. CPU is user + system time of the process, which neighbours on the
-machine disturb less than wall time; PostgreSQL's share is not in it. Delays run from fal's COMPLETED to the row.
+Processor, memory, questions, and how late each notices. Our rows are put into the database as a dispatcher would have
+left them and point at `bench.light_fal`; who completes is replaced, so the number in flight stands still. CPU is user +
+system time of the processes, which neighbours on the machine disturb less than wall time.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from accounts.models import Wallet
-from bench import light_fal
-from bench.people import make_team
+from bench import naive
+from bench.fal_process import LightFal, running_fal
+from bench.figures import Figures, at_share
+from bench.people import forget_generations, make_team
+from bench.processes import cpu_seconds, database_url, pss_mib, running, server_pids
 from bench.report import Measurement, machine
-from generations import catalogue
-from generations.models import PriceVersion
+from bench.seeds import ENGINE, Seeds
+from bench.sizes import results, sized
 from tests.self_signed import certificate
 
-ENGINE = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
-SIZES = (10, 100, 1_000, 10_000)
-SUBSCRIBE_SIZES = (10, 100)
+SIZES = sized((10, 100, 1_000, 10_000), (10, 50))
+SUBSCRIBE_SIZES = sized((10, 100), (10,))
+# Pool, how many at once, how many are queued for it, and how long it may take to fill up, in seconds.
+NAIVE = sized(
+    (("prefork", 8, 100, 12.0), ("gevent", 100, 1_000, 20.0), ("gevent", 1_000, 10_000, 75.0)),
+    (("prefork", 2, 20, 5.0), ("gevent", 20, 100, 6.0)),
+)
 POLLS_PER_SECOND = 250
-WINDOW_SECONDS = 20.0
-QUEUE_SECONDS = 30.0
-TABLE = Path(__file__).parent / "watcher.json"
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """One side at one size, over one window in steady state."""
-
-    design: str
-    in_flight: int
-    cores: float
-    mib: float
-    requests_per_second: float
-    fullest_second: int
-    streams: int
-    noticed: int
-    delay_p50_seconds: float | None
-    delay_p99_seconds: float | None
+WINDOW_SECONDS = sized(20.0, 4.0)
+TABLE = results("watcher.json")
 
 
 def measure() -> list[Measurement]:
     wallet = make_team("watcher", amount=10**9)
-    with tempfile.TemporaryDirectory() as directory, running_fal() as base_url:
-        base = watched(wallet, base_url, 0)
-        ours = [watched(wallet, base_url, size) for size in SIZES]
-        bare = [bare_loop(base_url, size) for size in SIZES]
-        stock = [stock_client(Path(directory), size) for size in SUBSCRIBE_SIZES]
-    TABLE.write_text(json.dumps([asdict(each) for each in (base, *ours, *bare, *stock)], indent=2) + "\n")
-    return [*_against(ours, bare, base), *_against_stock(ours, stock)]
+    with tempfile.TemporaryDirectory() as directory:
+        tls = certificate(Path(directory))
+        with running_fal() as fal:
+            base = watched(wallet, fal, 0)
+            ours = [watched(wallet, fal, size) for size in SIZES]
+            bare = [bare_loop(fal, size) for size in SIZES]
+        stock = [stock_client(tls, size) for size in SUBSCRIBE_SIZES]
+        tasks = [celery_tasks(Path(directory), tls, *each) for each in NAIVE]
+    rows = [asdict(each) for each in (base, *ours, *bare, *stock, *tasks)]
+    TABLE.write_text(json.dumps(rows, indent=2) + "\n")
+    return [*_against_bare(ours, bare, base), *_against(ours, stock), *_against(ours, tasks)]
 
 
-def _against(ours: list[Figures], bare: list[Figures], base: Figures) -> list[Measurement]:
+def _against_bare(ours: list[Figures], bare: list[Figures], base: Figures) -> list[Measurement]:
     found = []
     for mine, limit in zip(ours, bare, strict=True):
         size = f"{mine.in_flight:,} in flight"
@@ -87,23 +75,31 @@ def _against(ours: list[Figures], bare: list[Figures], base: Figures) -> list[Me
     return found
 
 
-def _against_stock(ours: list[Figures], stock: list[Figures]) -> list[Measurement]:
-    by_size = {each.in_flight: each for each in ours}
+def _against(ours: list[Figures], others: list[Figures]) -> list[Measurement]:
+    """Each of them against our row that was given as many; our largest where there is none."""
+    by_size = {each.wanted: each for each in ours}
     found = []
-    for theirs in stock:
-        mine, size = by_size[theirs.in_flight], f"{theirs.in_flight:,} in flight"
-        versus = "a thread each in fal_client.subscribe"
+    for other in others:
+        mine = by_size.get(other.wanted, ours[-1])
+        where = f"{mine.in_flight:,} in flight (against {other.design}, {other.in_flight:,} in flight)"
+        pairs = (
+            ("in flight per core", "in flight", mine.per_core, other.per_core),
+            ("in flight per GiB", "in flight", mine.per_gib, other.per_gib),
+            ("questions to fal per generation", "requests", *_both(mine, other, "requests_per_generation")),
+            ("CPU per generation", "s", *_both(mine, other, "cpu_seconds_per_generation")),
+            ("COMPLETED to noticed p50", "s", mine.delay_p50_seconds, other.delay_p50_seconds),
+            ("COMPLETED to noticed p99", "s", mine.delay_p99_seconds, other.delay_p99_seconds),
+        )
         found += [
-            _ratio(f"watcher, CPU cores, {size}", mine.cores, theirs.cores, "cores", versus),
-            _ratio(
-                f"watcher, requests to fal, {size}",
-                mine.requests_per_second,
-                theirs.requests_per_second,
-                "requests/s",
-                versus,
-            ),
+            _ratio(f"watcher, {name}, {where}", value, theirs, unit, other.design)
+            for name, unit, value, theirs in pairs
+            if value is not None and theirs is not None
         ]
     return found
+
+
+def _both(mine: Figures, other: Figures, name: str) -> tuple[Any, Any]:
+    return getattr(mine, name), getattr(other, name)
 
 
 def _ratio(name: str, value: float, other: float, unit: str, versus: str) -> Measurement:
@@ -114,58 +110,76 @@ def _ratio(name: str, value: float, other: float, unit: str, versus: str) -> Mea
         versus=f"{versus}: {other:.4g} {unit}",
         ratio=round(value / other, 3) if other else 0.0,
         runs=1,
-        conditions=f"jobs of 60-240 s, {WINDOW_SECONDS:g} s window in steady state, no webhooks, budget of "
-        f"{POLLS_PER_SECOND} requests/s, {settings.FAL_STREAM_LIMIT} streams; CPU is process time; {machine()}",
+        conditions=f"jobs of 60-240 s after up to 30 s in fal's queue, {WINDOW_SECONDS:g} s window in steady "
+        f"state, no webhooks, budget of {POLLS_PER_SECOND} requests/s, {settings.FAL_STREAM_LIMIT} streams; CPU is "
+        f"process time of the side itself, without servers; per generation by Little's law; {machine()}",
     )
 
 
-def watched(wallet: Wallet, base_url: str, size: int) -> Figures:
+def watched(wallet: Wallet, fal: LightFal, size: int) -> Figures:
     """The real `manage.py watch` with `size` generations at fal."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM generations_logline")
-        cursor.execute("DELETE FROM generations_attempt")
-        cursor.execute("DELETE FROM generations_generation")
-    seeds = Seeds(wallet, base_url)
+    forget_generations()
+    seeds = Seeds(wallet, fal.base_url)
     seeds.add(size, is_new=False)
-    with _process([sys.executable, "manage.py", "watch"], env=_our_env(base_url, size)) as process:
+    with running([sys.executable, "manage.py", "watch"], env=_our_env(fal, size)) as process:
         with seeds.kept_at(size):
             time.sleep(_warm_up_seconds(size))
-            taken = _taken(process.pid, base_url)
+            taken = _taken(process.pid, fal)
         late = seeds.delays(since=taken.since, until=taken.until)
-    return _figures("watcher", size, taken, late)
+    return _figures("watcher", size, size, taken, late)
 
 
-def bare_loop(base_url: str, size: int) -> Figures:
-    command = [sys.executable, "-m", "bench.waiting", "bare", base_url, str(size), str(POLLS_PER_SECOND)]
-    return _other_side("bare aiohttp loop", command, dict(os.environ), base_url, size)
+def bare_loop(fal: LightFal, size: int) -> Figures:
+    command = [sys.executable, "-m", "bench.waiting", "bare", fal.base_url, str(size), str(POLLS_PER_SECOND)]
+    return _other_side("bare aiohttp loop", command, dict(os.environ), fal, size)
 
 
-def stock_client(directory: Path, size: int) -> Figures:
-    cert, key = certificate(directory)
-    with running_fal(str(cert), str(key)) as base_url:
-        env = {
-            **os.environ,
-            "FAL_KEY": "bench:key",
-            "FAL_QUEUE_RUN_HOST": f"{urlsplit(base_url).netloc}/queue",
-            "SSL_CERT_FILE": str(cert),
-        }
+def stock_client(tls: tuple[Path, Path], size: int) -> Figures:
+    with running_fal(tls=tls) as fal:
         command = [sys.executable, "-m", "bench.waiting", "subscribe", ENGINE, str(size)]
-        return _other_side("fal_client.subscribe", command, env, base_url, size, cafile=str(cert))
+        return _other_side("fal_client.subscribe", command, {**os.environ, **fal.environment()}, fal, size)
 
 
-def _other_side(
-    design: str, command: list[str], env: dict[str, str], base_url: str, size: int, cafile: str | None = None
-) -> Figures:
-    with _process(command, env=env, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+def _other_side(design: str, command: list[str], env: dict[str, str], fal: LightFal, size: int) -> Figures:
+    with running(command, env=env, stdout=subprocess.PIPE) as process:
         heard: list[float] = []
-        reader = threading.Thread(target=lambda: heard.extend(map(float, process.stdout)), daemon=True)  # type: ignore[arg-type]
-        reader.start()
+        lines = process.stdout
+        assert lines is not None
+        threading.Thread(target=lambda: heard.extend(map(float, lines)), daemon=True).start()
         time.sleep(_warm_up_seconds(size))
+        fal.posts_whole_jobs()
         before = len(heard)
-        taken = _taken(process.pid, base_url, cafile)
+        taken = _taken(process.pid, fal)
         late = heard[before:]
-    return _figures(design, size, taken, late)
+    return _figures(design, size, size, taken, late)
+
+
+def celery_tasks(
+    directory: Path, tls: tuple[Path, Path], pool: str, at_once: int, queued: int, fill_seconds: float
+) -> Figures:
+    """A task per generation in one Celery worker; more are queued than it can hold."""
+    design = f"Celery {pool} {at_once:,}"
+    log = directory / f"{pool}-{at_once}.log"
+    log.touch()
+    with running_fal(tls=tls) as fal:
+        env = naive.worker_environment(log, **fal.environment())
+        naive.forget_queue()
+        subprocess.run([sys.executable, "-m", "bench.naive", str(queued), ENGINE], env=env, check=True)
+        command = [*naive.COMMAND, f"--pool={pool}", f"--concurrency={at_once}"]
+        with running(command, env=env) as process:
+            time.sleep(fill_seconds)
+            fal.posts_whole_jobs()
+            held = [_held(fal, log)]
+            taken = _taken(process.pid, fal)
+            held.append(_held(fal, log))
+        naive.forget_queue()
+    late = [delay for at, delay in naive.ended(log) if taken.since <= at <= taken.until]
+    return _figures(design, queued, sum(held) // 2, taken, late)
+
+
+def _held(fal: LightFal, log: Path) -> int:
+    """Jobs that were submitted and whose task has not ended."""
+    return fal.counts().get("posts", 0) - len(naive.ended(log))
 
 
 def _warm_up_seconds(size: int) -> float:
@@ -180,200 +194,64 @@ class Taken:
     since: float
     until: float
     cpu_seconds: float
+    server_cpu_seconds: float
     mib: float
     requests: int
     fullest_second: int
     streams: int
 
 
-def _taken(pid: int, base_url: str, cafile: str | None = None) -> Taken:
-    before, since, cpu = counts(base_url, cafile), time.time(), cpu_seconds(pid)
+def _taken(pid: int, fal: LightFal) -> Taken:
+    servers = server_pids().values()
+    clocks: tuple[Callable[[], float], ...] = (
+        time.time,
+        lambda: cpu_seconds(pid),
+        lambda: cpu_seconds(*servers),
+    )
+    before, (since, cpu, server_cpu) = fal.counts(), (clock() for clock in clocks)
     time.sleep(WINDOW_SECONDS)
-    until, spent, after = time.time(), cpu_seconds(pid) - cpu, counts(base_url, cafile)
+    (until, cpu_after, server_cpu_after), after = (clock() for clock in clocks), fal.counts()
     requests = sum(after.get(name, 0) - before.get(name, 0) for name in ("asks", "streams"))
-    fullest, streams = after.get("fullest_second", 0), after.get("streams_open", 0)
-    return Taken(since, until, spent, pss_mib(pid), requests, fullest, streams)
+    return Taken(
+        since=since,
+        until=until,
+        cpu_seconds=cpu_after - cpu,
+        server_cpu_seconds=server_cpu_after - server_cpu,
+        mib=pss_mib(pid),
+        requests=requests,
+        fullest_second=after.get("fullest_second", 0),
+        streams=after.get("streams_open", 0),
+    )
 
 
-def _figures(design: str, size: int, taken: Taken, late: Sequence[float]) -> Figures:
-    seconds, ordered = taken.until - taken.since, sorted(late)
+def _figures(design: str, wanted: int, in_flight: int, taken: Taken, late: Sequence[float]) -> Figures:
+    seconds = taken.until - taken.since
     figures = Figures(
         design=design,
-        in_flight=size,
+        wanted=wanted,
+        in_flight=in_flight,
         cores=round(taken.cpu_seconds / seconds, 4),
+        server_cores=round(taken.server_cpu_seconds / seconds, 4),
         mib=round(taken.mib, 1),
         requests_per_second=round(taken.requests / seconds, 1),
         fullest_second=taken.fullest_second,
         streams=taken.streams,
-        noticed=len(ordered),
-        delay_p50_seconds=_at_share(ordered, 0.5),
-        delay_p99_seconds=_at_share(ordered, 0.99),
+        noticed=len(late),
+        delay_p50_seconds=at_share(late, 0.5),
+        delay_p99_seconds=at_share(late, 0.99),
     )
     print(figures, flush=True)
     return figures
 
 
-def _at_share(ordered: Sequence[float], share: float) -> float | None:
-    return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 3) if ordered else None
-
-
-class Seeds:
-    """Generations at fal, written by SQL, with the light fal's request ids; the books are not part of this bench."""
-
-    def __init__(self, wallet: Wallet, base_url: str) -> None:
-        self.wallet, self.base_url = wallet, base_url
-        self.user_id = wallet.team.memberships.get().user_id
-        self.version = PriceVersion.objects.current(catalogue.get(ENGINE).endpoint_id)
-        self.number = time.time_ns()
-
-    def add(self, count: int, *, is_new: bool) -> None:
-        jobs = [self._job(is_new=is_new) for _ in range(count)]
-        params = {
-            "wallet": self.wallet.pk,
-            "team": self.wallet.team_id,
-            "user": self.user_id,
-            "engine": ENGINE,
-            "version": self.version.pk,
-            "requests": jobs,
-            "starts": [light_fal.times_of(job)[0] for job in jobs],
-            "base": f"{self.base_url}/queue/{ENGINE}/requests/",
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(_SEED, params)
-
-    def _job(self, *, is_new: bool) -> str:
-        self.number += 1
-        now, run = time.time(), random.uniform(light_fal.SHORTEST_SECONDS, light_fal.LONGEST_SECONDS)
-        queued = random.uniform(0, QUEUE_SECONDS)
-        start = now + queued if is_new else now + queued - random.uniform(0, run + queued)
-        return light_fal.request_id(start=start, end=start + run, number=self.number)
-
-    @contextmanager
-    def kept_at(self, size: int) -> Iterator[None]:
-        """Replace what completed, every half second, and take it aside as a worker's lease would."""
-        done = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(size, done))
-        keeper.start()
-        try:
-            yield
-        finally:
-            done.set()
-            keeper.join()
-
-    def _keep(self, size: int, done: threading.Event) -> None:
-        try:
-            while not done.wait(0.5):
-                with connection.cursor() as cursor:
-                    cursor.execute(_TAKE_ASIDE)
-                    missing = size - cursor.execute(_AT_FAL).fetchone()[0]
-                if missing > 0:
-                    self.add(missing, is_new=True)
-        finally:
-            connection.close()
-
-    def delays(self, *, since: float, until: float) -> list[float]:
-        """Seconds from COMPLETED to the row, for every job that ended in the window; waits until all were noticed."""
-        deadline = time.monotonic() + 60
-        while True:
-            with connection.cursor() as cursor:
-                rows = cursor.execute(_COMPLETED).fetchall()
-            ended = [(light_fal.times_of(request)[1], at) for request, at in rows]
-            found = [at and at - end for end, at in ended if since <= end <= until]
-            if None not in found or time.monotonic() > deadline:
-                return [each for each in found if each is not None]
-            time.sleep(1)
-
-
-_SEED = """
-WITH job AS (
-    SELECT gen_random_uuid() AS id, gen_random_uuid() AS hold, request, to_timestamp(start) AS start
-    FROM unnest(%(requests)s::text[], %(starts)s::float8[]) AS given(request, start)
-), holds AS (
-    INSERT INTO accounts_hold (id, wallet_id, user_id, reference, amount, captured, refunded, state, created_at)
-    SELECT hold, %(wallet)s, %(user)s, 'generation:' || id, 49, 0, 0, 'held', now() FROM job RETURNING id
-), made AS (
-    INSERT INTO generations_generation (id, team_id, user_id, engine, prompt, inputs, form_token, price_version_id,
-        quote_credits, hold_id, state, is_cancel_requested, failure_code, failure_message, is_simulated,
-        lease_owner, created_at, submitted_at, started_at, changed_at, next_check_at)
-    SELECT id, %(team)s, %(user)s, %(engine)s, 'A boat drifts out of the harbour, fog, morning.', '{}',
-        gen_random_uuid(), %(version)s, 49, hold, CASE WHEN start > now() THEN 'submitted' ELSE 'running' END,
-        false, '', '', true, '', now(), now(), CASE WHEN start > now() THEN NULL ELSE start END, now(), now()
-    FROM job WHERE hold IN (SELECT id FROM holds) RETURNING id
-)
-INSERT INTO generations_attempt (generation_id, number, state, token, sent_inputs, is_counted, request_id,
-    status_url, response_url, cancel_url, error_type, error_detail, is_maybe_billed, fetch_failures, sent_at)
-SELECT id, 1, 'accepted', id::text, '{}', true, request, %(base)s || request || '/status', %(base)s || request,
-    %(base)s || request || '/cancel', '', '', false, 0, now()
-FROM job WHERE id IN (SELECT id FROM made)
-"""
-_TAKE_ASIDE = """
-UPDATE generations_generation SET lease_owner = 'ingest@bench', lease_until = now() + interval '1 hour'
-WHERE state = 'storing' AND lease_owner = ''
-"""
-_AT_FAL = "SELECT count(*) FROM generations_generation WHERE state IN ('submitted', 'running')"
-_COMPLETED = """
-SELECT a.request_id, extract(epoch FROM g.completed_at)::float8
-FROM generations_attempt a JOIN generations_generation g ON g.id = a.generation_id
-"""
-
-
-@contextmanager
-def running_fal(*arguments: str) -> Iterator[str]:
-    """The light fal in a process of its own; yields its address."""
-    command = [sys.executable, "-m", "bench.light_fal", *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"{'https' if arguments else 'http'}://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def counts(base_url: str, cafile: str | None = None) -> dict[str, int]:
-    context = ssl.create_default_context(cafile=cafile) if cafile else None
-    with urllib.request.urlopen(f"{base_url}/counts", timeout=10, context=context) as reply:  # noqa: S310
-        return dict(json.load(reply))
-
-
-@contextmanager
-def _process(
-    command: list[str], *, env: dict[str, str], stdout: int | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, env=env, stdout=stdout, text=True)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _our_env(base_url: str, size: int) -> dict[str, str]:
-    parts = urlsplit(os.environ["DATABASE_URL"])
+def _our_env(fal: LightFal, size: int) -> dict[str, str]:
     return {
         **os.environ,
-        "DATABASE_URL": urlunsplit(parts._replace(path="/" + settings.DATABASES["default"]["NAME"])),
+        "DATABASE_URL": database_url(),
         "FAL_KEY": "bench:key",
-        "FAL_QUEUE_URL": f"{base_url}/queue",
+        "FAL_QUEUE_URL": fal.queue_url,
         "FAL_WEBHOOK_BASE_URL": "",
         "FAL_CONCURRENCY": str(max(size, 2)),
         "FAL_POLLS_PER_SECOND": str(POLLS_PER_SECOND),
         "LOG_LEVEL": "WARNING",
     }
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def pss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit("the kernel does not tell a process's share of memory")
