@@ -1,11 +1,14 @@
 """The doorbell: task names, rung by name after commit, so that lifecycle never imports the tasks that call it.
 
-A bell that cannot be rung is logged and forgotten: the row is due, and the sweep finds it within seconds.
+A bell that cannot be rung is logged and forgotten: the row is due, and the sweep finds it within seconds. Ringing
+takes a second or two at most whatever the broker does (see BELL_OPTIONS in settings), and after a failure this process
+rings nothing for a moment: a hundred bells in a row must not each wait for a broker that is frozen.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from functools import cache
 
@@ -13,6 +16,7 @@ import redis
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from kombu import Connection, pools
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +26,22 @@ CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
 LIVE_PREFIX = "clipledger:live:"
+# Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
+BELLS = "bells"
+CLIPS = "clips"
+QUEUES = (BELLS, CLIPS)
+ROUTES = {INGEST: {"queue": CLIPS}}
+BELL_EXPIRES_SECONDS = 600
+BELL_SECONDS = 1.0
+# What fails within this time was a connection the broker had closed meanwhile; a fresh one is tried at once.
+QUICK_FAILURE_SECONDS = 0.5
+SILENCE_SECONDS = 3.0
 TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP})
+
+
+def queue_of(name: str) -> str:
+    """The queue in which the bells of this task wait."""
+    return ROUTES.get(name, {}).get("queue", BELLS)
 
 
 def enqueue(name: str, *args: str) -> None:
@@ -32,11 +51,73 @@ def enqueue(name: str, *args: str) -> None:
     transaction.on_commit(lambda: _send(name, args), robust=True)
 
 
+_silent_until = 0.0
+
+
 def _send(name: str, args: tuple[str, ...]) -> None:
+    global _silent_until  # noqa: PLW0603 - what this process knows of the broker
+    began_at = time.monotonic()
+    if began_at < _silent_until:
+        log.info("bell %s%r not rung: the broker did not answer a moment ago", name, args)
+        return
     try:
-        current_app.send_task(name, args=args, expires=600)
+        try:
+            _ring(name, args)
+        except Exception:
+            if time.monotonic() - began_at > QUICK_FAILURE_SECONDS:
+                raise
+            _ring(name, args)
     except Exception as error:  # noqa: BLE001 - any transport's own: the sweep does the rest
-        log.warning("bell %s%r not rung: %s", name, args, error)
+        _silent_until = time.monotonic() + SILENCE_SECONDS
+        log.warning("bell %s%r not rung: %s: %s", name, args, type(error).__name__, error)
+
+
+def _ring(name: str, args: tuple[str, ...]) -> None:
+    with pools.producers[broker_connection()].acquire(block=True, timeout=BELL_SECONDS) as producer:
+        try:
+            current_app.send_task(
+                name,
+                args=args,
+                producer=producer,
+                expires=BELL_EXPIRES_SECONDS,
+                expiration=BELL_EXPIRES_SECONDS,
+                timeout=BELL_SECONDS,
+                confirm_timeout=BELL_SECONDS,
+            )
+        except BaseException:
+            # Dropped without a goodbye, for which a frozen broker would have to answer.
+            producer.connection.collect(socket_timeout=BELL_SECONDS)
+            raise
+
+
+def waiting() -> dict[str, int] | None:
+    """How many bells wait in each queue for a worker; None where the broker cannot be reached."""
+    try:
+        with broker_connection() as broker:
+            broker.ensure_connection(max_retries=0)
+            return {name: _waiting_in(name, broker) for name in QUEUES}
+    except Exception as error:  # noqa: BLE001 - each transport has errors of its own
+        log.info("the broker does not say what waits: %s: %s", type(error).__name__, error)
+        return None
+
+
+def _waiting_in(name: str, broker: Connection) -> int:
+    """An empty queue of Redis does not exist, nor does one of RabbitMQ in which nothing has ever been."""
+    with broker.channel() as channel:
+        try:
+            return int(channel.queue_declare(name, passive=True).message_count)
+        except (*broker.channel_errors, KeyError):
+            return 0
+
+
+def broker_connection() -> Connection:
+    """A connection to the broker, not yet opened, that waits for nothing longer than BELL_SECONDS.
+
+    Without heartbeats: nothing in a web process would send them, and the broker would hang up.
+    """
+    return current_app.connection_for_write(
+        heartbeat=0, connect_timeout=BELL_SECONDS, transport_options=settings.BELL_OPTIONS
+    )
 
 
 def announce(team_id: int, generation_id: str) -> None:

@@ -97,7 +97,7 @@ def _to_cancel() -> int:
 def _to_ingest() -> int:
     now = timezone.now()
     rows = Generation.objects.filter(leases.free(now), state=State.STORING, next_check_at__lte=now)
-    return _ring(queue.INGEST, rows.order_by("next_check_at").values_list("pk", flat=True)[:BATCH])
+    return _ring(queue.INGEST, rows.order_by("completed_at").values_list("pk", flat=True)[:BATCH])
 
 
 def _deliveries() -> int:
@@ -117,8 +117,12 @@ def ring_waiting() -> int:
 
 
 def _ring(name: str, ids: Iterable[object]) -> int:
+    """Ring for the first of these, as many as let the queue hold a batch: a backlog is not rung for again and again."""
     found = list(ids)
-    for pk in found:
+    if not found:
+        return 0
+    waiting = (queue.waiting() or {}).get(queue.queue_of(name), 0)
+    for pk in found[: max(BATCH - waiting, 0)]:
         queue.enqueue(name, str(pk))
     return len(found)
 
