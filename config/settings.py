@@ -126,7 +126,11 @@ _once: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step":
 BELL_OPTIONS = (
     CELERY_BROKER_TRANSPORT_OPTIONS
     | _once
-    | ({"read_timeout": 1, "write_timeout": 1} if IS_RABBITMQ else {"socket_timeout": 1, "socket_connect_timeout": 1})
+    | (
+        {"read_timeout": 1, "write_timeout": 1}
+        if IS_RABBITMQ
+        else {"socket_timeout": 1, "socket_connect_timeout": 1}
+    )
 )
 # How many clips one worker of the queue `clips` brings home at once.
 INGEST_CONCURRENCY = env.int("INGEST_CONCURRENCY", default=4)

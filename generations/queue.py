@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import redis
 from celery import current_app
@@ -101,7 +102,7 @@ def waiting() -> dict[str, int] | None:
         return None
 
 
-def _waiting_in(name: str, broker: Connection) -> int:
+def _waiting_in(name: str, broker: Any) -> int:
     """An empty queue of Redis does not exist, nor does one of RabbitMQ in which nothing has ever been."""
     with broker.channel() as channel:
         try:

@@ -1,4 +1,4 @@
-"""A private RabbitMQ from the Debian binary: free loopback ports, a node name, a cookie and data of its own, no plugins.
+"""A private RabbitMQ from the Debian binary: free ports, a node name, a cookie and data of its own, no plugins.
 
 Nothing starts one by itself: `make run` needs none, and production has its own behind CELERY_BROKER_URL. It is here for
 tests and drills of what runs on RabbitMQ. Its port mapper (epmd) is ours too, so that none is left behind as a daemon.
@@ -22,7 +22,9 @@ from config.stack import child, places
 from config.stack.errors import StackError
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-NO_RABBITMQ = "There is no RabbitMQ on this machine. On Debian or Ubuntu: sudo apt-get install rabbitmq-server"
+NO_RABBITMQ = (
+    "There is no RabbitMQ on this machine. On Debian or Ubuntu: sudo apt-get install rabbitmq-server"
+)
 START_SECONDS = 90
 STOP_SECONDS = 20
 POLL_SECONDS = 0.2
