@@ -2,7 +2,8 @@
 
 A bell that cannot be rung is logged and forgotten: the row is due, and the sweep finds it within seconds. Ringing
 takes a second or two at most whatever the broker does (see BELL_OPTIONS in settings), and after a failure this process
-rings nothing for a moment: a hundred bells in a row must not each wait for a broker that is frozen.
+rings nothing for a moment: a hundred bells in a row must not each wait for a broker that is frozen. The same goes for
+telling open pages.
 """
 
 from __future__ import annotations
@@ -52,13 +53,21 @@ def enqueue(name: str, *args: str) -> None:
     transaction.on_commit(lambda: _send(name, args), robust=True)
 
 
-_silent_until = 0.0
+# Until when this process does not try again, by what it would try.
+_silent_until: dict[str, float] = {}
+
+
+def _is_silent(what: str) -> bool:
+    return time.monotonic() < _silent_until.get(what, 0.0)
+
+
+def _fall_silent(what: str) -> None:
+    _silent_until[what] = time.monotonic() + SILENCE_SECONDS
 
 
 def _send(name: str, args: tuple[str, ...]) -> None:
-    global _silent_until  # noqa: PLW0603 - what this process knows of the broker
     began_at = time.monotonic()
-    if began_at < _silent_until:
+    if _is_silent("bells"):
         log.info("bell %s%r not rung: the broker did not answer a moment ago", name, args)
         return
     try:
@@ -69,7 +78,7 @@ def _send(name: str, args: tuple[str, ...]) -> None:
                 raise
             _ring(name, args)
     except Exception as error:  # noqa: BLE001 - any transport's own: the sweep does the rest
-        _silent_until = time.monotonic() + SILENCE_SECONDS
+        _fall_silent("bells")
         log.warning("bell %s%r not rung: %s: %s", name, args, type(error).__name__, error)
 
 
@@ -141,19 +150,19 @@ def live_channel(team_id: int) -> str:
 
 
 def _publish(team_id: int, generation_id: str) -> None:
-    try:
-        _live().publish(live_channel(team_id), generation_id)
-    except redis.RedisError as error:
-        log.warning("page of team %s not told: %s", team_id, error)
+    _publish_all([(team_id, generation_id)])
 
 
 def _publish_all(changes: list[tuple[int, str]]) -> None:
+    if _is_silent("pages"):
+        return
     try:
         with _live().pipeline(transaction=False) as pipe:
             for team_id, generation_id in changes:
                 pipe.publish(live_channel(team_id), generation_id)
             pipe.execute()
     except redis.RedisError as error:
+        _fall_silent("pages")
         log.warning("pages of %d generations not told: %s", len(changes), error)
 
 

@@ -117,12 +117,17 @@ def ring_waiting() -> int:
 
 
 def _ring(name: str, ids: Iterable[object]) -> int:
-    """Ring for the first of these, as many as let the queue hold a batch: a backlog is not rung for again and again."""
+    """Ring for the first of these, unless as many bells wait already: a backlog is not rung for again and again.
+
+    The queue of clips holds nothing but these; the other is shared, so there a batch may wait beside them.
+    """
     found = list(ids)
     if not found:
         return 0
-    waiting = (queue.waiting() or {}).get(queue.queue_of(name), 0)
-    for pk in found[: max(BATCH - waiting, 0)]:
+    kind = queue.queue_of(name)
+    most = len(found) if kind == queue.CLIPS else BATCH
+    waiting = (queue.waiting() or {}).get(kind, 0)
+    for pk in found[: max(most - waiting, 0)]:
         queue.enqueue(name, str(pk))
     return len(found)
 

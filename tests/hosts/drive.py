@@ -57,7 +57,7 @@ def _enter(scenario: str) -> None:
         port = places.free_port()
         env |= {S3_PORT: str(port), **s3_server.environment(f"http://127.0.0.1:{port}")}
     os.chdir(environment.CHECKOUT)
-    os.execve(sys.executable, [sys.executable, "-m", "tests.hosts.drive", scenario], env)
+    os.execve(sys.executable, [sys.executable, "-m", "tests.hosts.drive", scenario], env)  # noqa: S606
 
 
 def logs(directory: Path) -> str:

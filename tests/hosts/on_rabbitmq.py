@@ -1,4 +1,4 @@
-"""The same work with RabbitMQ as the broker: a worker is killed, the broker restarted and frozen while members order."""
+"""The same work on RabbitMQ: workers are killed, the broker is restarted and frozen while members order."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def play(place: House, broker: RabbitMq) -> dict[str, Any]:
     with Stage(place, [Host()], workers=2).up() as stage:
         visitor = Visitor(stage.webs[0], stage.customers[0])
         stage.order("seconds=1", count=8)
-        stage.order("seconds=1 download=slow:4", count=4)
+        stage.order("seconds=1", "download=slow:4", count=4)
         stage.tend_until(_has_clips_on_the_way, seconds=60, what="a worker brings a clip home")
         killed = [stage.fleet.kill(name) for name in ("worker-1", "worker-clips")]
         stage.order("seconds=1", count=8)
         broker.restart()
         stage.order("seconds=1", count=8)
+        stage.tend_until(stage.are_placed, seconds=60, what="the orders before")
+        usual_seconds = stage.order_now()
         order_seconds = _ordered_while_frozen(stage, broker)
         stage.tend_until(stage.are_placed, seconds=60, what="every order is taken")
         stage.tend_until(stage.is_quiet, seconds=SETTLED_SECONDS, what="everything is settled")
@@ -37,7 +39,8 @@ def play(place: House, broker: RabbitMq) -> dict[str, Any]:
         return stage.verdict() | {
             "killed": killed,
             "pages": visitor.leave(),
-            "order_seconds_while_frozen": round(order_seconds, 2),
+            "usual_order_seconds": round(usual_seconds, 2),
+            "order_seconds": round(order_seconds, 2),
             "queues": {name: _kind_of(name, broker) for name in queue.QUEUES},
             "metrics": [line for line in metrics.splitlines() if line.startswith("clipledger_broker_")],
         }
@@ -52,15 +55,11 @@ def _has_clips_on_the_way() -> bool:
 def _ordered_while_frozen(stage: Stage, broker: RabbitMq) -> float:
     """How long the slowest of a few orders took to be taken."""
     slowest = 0.0
-    stage.tend_until(stage.are_placed, seconds=60, what="the orders before")
-    began_at = time.monotonic()
     os.kill(broker.process.pid, signal.SIGSTOP)
     try:
-        while time.monotonic() < began_at + FROZEN_SECONDS:
-            pressed_at = time.monotonic()
-            stage.order("seconds=1")
-            stage.tend_until(stage.are_placed, seconds=60, what="an order with a frozen broker")
-            slowest = max(slowest, time.monotonic() - pressed_at)
+        ends_at = time.monotonic() + FROZEN_SECONDS
+        while time.monotonic() < ends_at:
+            slowest = max(slowest, stage.order_now())
             stage.tend_for(0.5)
     finally:
         os.kill(broker.process.pid, signal.SIGCONT)

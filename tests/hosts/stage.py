@@ -40,6 +40,9 @@ class Stage:
     workers: int = 1
     watchers: int = 1
     orders: list[Order] = field(default_factory=list)
+    # When, in seconds from the beginning, what was waited for.
+    phases: list[tuple[float, str]] = field(default_factory=list)
+    began_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.fleet = Fleet(
@@ -66,6 +69,7 @@ class Stage:
     def tend_until(self, is_done: Callable[[], bool], *, seconds: float, what: str) -> float:
         """How long it took. Raises AssertionError where it takes longer than `seconds`."""
         began_at = time.monotonic()
+        self.phases.append((round(began_at - self.began_at, 1), what))
         while not is_done():
             self.fleet.tend()
             assert time.monotonic() < began_at + seconds, f"not within {seconds} s: {what}"
@@ -94,6 +98,13 @@ class Stage:
             self.orders.append(made)
             self.crowds[number % len(self.crowds) if via is None else via].come(made)
 
+    def order_now(self, *, via: int = 0) -> float:
+        """One press of Generate; the seconds until it was taken."""
+        began_at = time.monotonic()
+        self.order("seconds=1", via=via)
+        self.tend_until(self.are_placed, seconds=60, what="one order")
+        return time.monotonic() - began_at
+
     def are_placed(self, crowds: Iterable[Crowd] | None = None) -> bool:
         return all(crowd.is_served for crowd in crowds or self.crowds)
 
@@ -106,7 +117,7 @@ class Stage:
         return False
 
     def verdict(self) -> dict[str, Any]:
-        """Every rule of the drill, by name with what breaks it; how the generations ended; how many POSTs there were."""
+        """Every rule of the drill, by name with what breaks it; how the generations ended; POSTs and attempts."""
         evidence = Evidence(Plan(seed=0, orders=tuple(self.orders), strikes=()), set(), self.books)
         states = [each.state for each in evidence.generations]
         return {
@@ -115,6 +126,7 @@ class Stage:
             "orders": len(self.orders),
             "posts": len(evidence.posts),
             "attempts": len(evidence.attempts),
+            "phases": [f"{at:6.1f} {what}" for at, what in self.phases if what != "time"],
             "ended_processes": dict(self.fleet.ends),
         }
 
