@@ -1,4 +1,8 @@
-"""The Celery application: a doorbell over PostgreSQL's truth. Beat only rings; the rows decide what is due."""
+"""The Celery application: a doorbell over PostgreSQL's truth. Beat only rings; the rows decide what is due.
+
+There may be a beat on every host: what it rings twice finds nothing to do the second time. A worker told nothing takes
+both queues; `-Q clips` makes one that brings clips home, as many at once as INGEST_CONCURRENCY says.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
+from kombu import Exchange, Queue
 
 from generations import queue, trace
 
@@ -17,10 +23,35 @@ REQUEST_HEADER = "clipledger_request"
 app = Celery("clipledger")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["generations"])
+
+
+def _kept(seconds: int) -> dict[str, int]:
+    """How long the broker keeps a bell that nobody takes, where it counts for itself; else as long as any."""
+    return {"expires": queue.BELL_EXPIRES_SECONDS, "expiration": seconds}
+
+
 app.conf.beat_schedule = {
-    "dispatch": {"task": "generations.dispatch", "schedule": 2.0, "options": {"expires": queue.BELL_SECONDS}},
-    "sweep": {"task": "generations.sweep", "schedule": 15.0, "options": {"expires": queue.BELL_SECONDS}},
+    "dispatch": {"task": queue.DISPATCH, "schedule": 2.0, "options": _kept(10)},
+    "sweep": {"task": queue.SWEEP, "schedule": 15.0, "options": _kept(60)},
 }
+
+
+@app.on_after_configure.connect
+def declare_queues(sender: Celery, **_: Any) -> None:
+    """Both queues, once the settings are there to say of which kind."""
+    arguments = settings.QUEUE_ARGUMENTS
+    sender.conf.task_queues = [
+        Queue(name, Exchange(name), routing_key=name, queue_arguments=arguments) for name in queue.QUEUES
+    ]
+    sender.conf.task_default_queue = queue.BELLS
+    sender.conf.task_routes = queue.ROUTES
+
+
+@signals.celeryd_init.connect
+def limit_clips(conf: Any, options: dict[str, Any], **_: Any) -> None:
+    """A worker for clips alone has the limit of the settings unless its command line has one."""
+    if list(options.get("queues") or ()) == [queue.CLIPS] and not options.get("concurrency"):
+        conf.worker_concurrency = settings.INGEST_CONCURRENCY
 
 
 @signals.before_task_publish.connect

@@ -90,7 +90,9 @@ CACHES = {
     }
 }
 
+# Redis/Valkey, or RabbitMQ 3.10+ (amqp://user:password@host:5672/vhost; more hosts behind semicolons).
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
+IS_RABBITMQ = CELERY_BROKER_URL.startswith("amqp")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -98,11 +100,19 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_SOFT_TIME_LIMIT = 540
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives its broker, however long that is away
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# A web request must never hang on the doorbell: short timeouts, no publish retries; the sweep brings it back.
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {
+# A worker notices a broker that is gone without a word after two of these.
+CELERY_BROKER_HEARTBEAT = 10
+# On RabbitMQ both queues are replicated and survive a broker; nothing of ours uses Celery's delayed delivery.
+QUEUE_ARGUMENTS = {"x-queue-type": "quorum"} if IS_RABBITMQ else None
+CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum" if IS_RABBITMQ else "classic"
+CELERY_BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE = "classic"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"confirm_publish": True, "read_timeout": 10, "write_timeout": 10}
+    if IS_RABBITMQ
+    else {
         "visibility_timeout": 900,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
@@ -110,9 +120,20 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "socket_connect_timeout": 2,
         "max_retries": 1,
     }
-    if CELERY_BROKER_URL.startswith("redis")
-    else {}
 )
+# A web request must never hang on the doorbell: no wait longer than a second, no retries; the sweep brings it back.
+_once: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+BELL_OPTIONS = (
+    CELERY_BROKER_TRANSPORT_OPTIONS
+    | _once
+    | (
+        {"read_timeout": 1, "write_timeout": 1}
+        if IS_RABBITMQ
+        else {"socket_timeout": 1, "socket_connect_timeout": 1}
+    )
+)
+# How many clips one worker of the queue `clips` brings home at once.
+INGEST_CONCURRENCY = env.int("INGEST_CONCURRENCY", default=4)
 
 # Pages run on this many threads of each web process; live streams need none of them.
 WEB_THREADS = env.int("WEB_THREADS", default=12)

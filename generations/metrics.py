@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
-from celery import current_app
 from django.db import connection
 from django.db.models import Count, Min, Sum
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from accounts import clock
 from accounts.models import Wallet
-from generations import pulse, stuck
+from generations import pulse, queue, stuck
 from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation
 from generations.states import State
 
@@ -237,22 +235,11 @@ def _signs_of_life() -> Iterator[Metric]:
             yield from _gauge(
                 f"{name}_alive", f"Live {name}, by a sign in the last {pulse.ALIVE_SECONDS} s.", alive
             )
-    bells = waiting_bells()
+    bells = queue.waiting()
     yield from _gauge("broker_up", "1 while the broker takes bells.", int(bells is not None))
-    yield from _gauge("broker_bells_waiting", "Bells that no worker has taken yet.", bells)
-
-
-def waiting_bells() -> int | None:
-    """How many bells wait in the broker; None where it cannot be reached. An empty queue of Redis does not exist."""
-    broker: Any
-    try:
-        with current_app.connection_for_write() as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=2)
-            channel = broker.channel()
-            try:
-                found = channel.queue_declare(current_app.conf.task_default_queue, passive=True)
-            except (*broker.channel_errors, KeyError):
-                return 0
-            return int(found.message_count)
-    except Exception:  # noqa: BLE001 - each transport has errors of its own
-        return None
+    family = GaugeMetricFamily(
+        "clipledger_broker_bells_waiting", "Bells that no worker has taken yet.", labels=["queue"]
+    )
+    for name, count in (bells or {}).items():
+        family.add_metric([name], count)
+    yield family

@@ -5,9 +5,18 @@ No task retries through the broker: "when next" is a column, and the sweep rings
 
 from __future__ import annotations
 
-from celery import shared_task
+from typing import Any
 
-from generations import lifecycle, pulse, queue
+from celery import shared_task, signals
+
+from generations import lifecycle, media, pulse, queue
+
+
+@signals.worker_ready.connect
+@signals.worker_process_init.connect
+def tidy(**_: Any) -> None:
+    """A process that takes the place of a killed one removes the clips that one was in the middle of."""
+    media.sweep_scratch()
 
 
 @shared_task(name=queue.DISPATCH)

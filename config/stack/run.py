@@ -166,7 +166,9 @@ def _jobs(env: Mapping[str, str], *, directory: Path, host: str, port: int) -> l
     celery = [PYTHON, "-W", NO_ROOT_WARNING, "-m", "celery", "-A", "config", "--quiet"]
     jobs = [
         Job(name="web", argv=_web(host, port), death_signal=signal.SIGTERM),
-        Job(name="worker", argv=[*celery, "worker", *_WORKER]),
+        Job(name="worker", argv=[*celery, "worker", "--queues=bells", "--concurrency=2", *_worker("bells")]),
+        # How many clips come home at once: INGEST_CONCURRENCY.
+        Job(name="clips", argv=[*celery, "worker", "--queues=clips", *_worker("clips")]),
         Job(
             name="beat", argv=[*celery, "beat", "--loglevel=WARNING", f"--schedule={schedule}", "--pidfile="]
         ),
@@ -179,13 +181,9 @@ def _jobs(env: Mapping[str, str], *, directory: Path, host: str, port: int) -> l
     return jobs
 
 
-_WORKER = (
-    "--pool=prefork",
-    "--concurrency=2",
-    "--without-gossip",
-    "--without-mingle",
-    "--loglevel=WARNING",
-)
+def _worker(name: str) -> list[str]:
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
+    return ["--pool=prefork", f"--hostname={name}@%h", *quiet]
 
 
 def _web(host: str, port: int) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
@@ -17,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db.models import Count
@@ -133,13 +136,16 @@ def _clip_problems(generation: Generation) -> Iterable[str]:
     if output is None:
         yield "succeeded without an output"
         return
-    path = Path(default_storage.path(output.file))
-    try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != output.sha256:
-            yield "its clip is not the file that was stored"
-        media.probe(path)
-    except (OSError, media.ClipError) as error:
-        yield f"its clip does not open: {error}"
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as copy:
+        try:
+            with default_storage.open(output.file) as stored:
+                shutil.copyfileobj(stored, copy)
+            copy.flush()
+            if hashlib.sha256(Path(copy.name).read_bytes()).hexdigest() != output.sha256:
+                yield "its clip is not the file that was stored"
+            media.probe(Path(copy.name))
+        except (OSError, BotoCoreError, ClientError, media.ClipError) as error:
+            yield f"its clip does not open: {error}"
 
 
 def the_rest_is_released(evidence: Evidence) -> Iterable[str]:

@@ -11,34 +11,20 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.stack import child, environment, postgres, valkey
-from generations.drill.house import CONCURRENCY, House
+from generations.drill.house import House
+from generations.drill.jobs import Host, Running, jobs_of, sandbox_of
 
 RESTART_SECONDS = 0.3
 STOP_SECONDS = 6
-PYTHON = sys.executable
-NO_ROOT_WARNING = "ignore:You're running the worker with superuser privileges"
-JOB_SECONDS = 0.8
 # Its sitecustomize.py makes a process follow the clock that `set_clock` writes.
 JUMPS = Path(__file__).parent / "jumps"
-
-
-@dataclass
-class Running:
-    """One process to keep up; it leads a session of its own, with its children in it."""
-
-    name: str
-    argv: list[str | Path]
-    process: subprocess.Popen[bytes] | None = None
-    starts_at: float = 0.0
-    is_frozen: bool = False
 
 
 @dataclass
@@ -49,12 +35,15 @@ class Fleet:
     env: dict[str, str]
     workers: int = 2
     watchers: int = 2
+    # One host unless told otherwise; `workers` and `watchers` are then for each of them.
+    hosts: Sequence[Host] = (Host(),)
     ends: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.all = {
-            each.name: each for each in _jobs(self.house, workers=self.workers, watchers=self.watchers)
-        }
+        found = [sandbox_of(self.house)]
+        for host in self.hosts:
+            found += jobs_of(host, self.house, workers=self.workers, watchers=self.watchers)
+        self.all = {each.name: each for each in found}
         self.database: postgres.Postgres | None = None
         self.broker: valkey.Valkey | None = None
 
@@ -81,7 +70,7 @@ class Fleet:
         for each in self.all.values():
             if each.process is not None and each.process.poll() is not None:
                 self._bury(each, now)
-            if each.process is None and now >= each.starts_at:
+            if each.process is None and now >= each.starts_at and not each.is_down:
                 self._start(each)
 
     def _bury(self, each: Running, now: float) -> None:
@@ -92,7 +81,8 @@ class Fleet:
 
     def _start(self, each: Running) -> None:
         with (self.house.logs / f"{each.name}.log").open("ab") as log:
-            env = self.env | {"CLIPLEDGER_DRILL_CLOCK": str(self._clock(each.name)), "PYTHONPATH": str(JUMPS)}
+            clock = {"CLIPLEDGER_DRILL_CLOCK": str(self._clock(each.name)), "PYTHONPATH": str(JUMPS)}
+            env = self.env | dict(each.host.env) | clock
             each.process = child.spawn(
                 each.argv, death_signal=signal.SIGKILL, env=env, cwd=environment.CHECKOUT, output=log
             )
@@ -109,6 +99,13 @@ class Fleet:
     def kill(self, name: str) -> bool:
         """SIGKILL the process with all its children; False where there is none just now."""
         return self._signal(name, signal.SIGKILL)
+
+    def kill_host(self, name: str) -> None:
+        """SIGKILL everything that runs on a host, at once, and leave it down."""
+        for each in self.all.values():
+            if each.host.name == name:
+                each.is_down = True
+                self._signal(each.name, signal.SIGKILL)
 
     def kill_child(self, name: str, choice: int) -> bool:
         """SIGKILL one of its children and leave the parent to notice."""
@@ -139,12 +136,7 @@ class Fleet:
 
     def limit_files(self, limit: int) -> bool:
         """Let no worker write a file beyond so many bytes (Python gets EFBIG); `RLIM_INFINITY` lets them again."""
-        pids = [
-            pid
-            for each in self.all.values()
-            if each.name.startswith("worker")
-            for pid in _session(each.process)
-        ]
+        pids = [pid for each in self.all.values() if each.is_worker for pid in _session(each.process)]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -188,38 +180,3 @@ def _session_of(pid: int) -> int:
         return os.getsid(pid)
     except ProcessLookupError:
         return 0
-
-
-def _jobs(house: House, *, workers: int, watchers: int) -> Iterator[Running]:
-    celery = [PYTHON, "-W", NO_ROOT_WARNING, "-m", "celery", "-A", "config", "--quiet"]
-    quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-    sandbox: list[str | Path] = [
-        "--port",
-        str(house.sandbox_port),
-        "--data-dir",
-        house.directory / "sandbox",
-        "--fast-clips",
-    ]
-    sandbox += ["--concurrency", str(CONCURRENCY), "--job-seconds", str(JOB_SECONDS)]
-    sandbox += ["--webhook-attempts", "5", "--webhook-retry-seconds", "0.5", "--balance-usd", "1000000"]
-    yield Running("sandbox", [PYTHON, "manage.py", "fal_sandbox", *sandbox])
-    web = [
-        "--interface",
-        "asgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(house.web_port),
-        "--log-level",
-        "warning",
-    ]
-    web += ["--workers", "1", "--respawn-failed-workers", "--workers-kill-timeout", "3s"]
-    yield Running("web", [PYTHON, "-m", "granian", *web, "config.asgi:application"])
-    for number in range(1, workers + 1):
-        name = f"worker-{number}"
-        pool = ["worker", "--pool=prefork", "--concurrency=2", f"--hostname={name}@drill", *quiet]
-        yield Running(name, [*celery, *pool])
-    for number in range(1, watchers + 1):
-        yield Running(f"watcher-{number}", [PYTHON, "manage.py", "watch"])
-    schedule = house.directory / "beat-schedule"
-    yield Running("beat", [*celery, "beat", "--loglevel=WARNING", f"--schedule={schedule}", "--pidfile="])

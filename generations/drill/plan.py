@@ -45,7 +45,7 @@ FAULTS = (
     ),
     *("download=endless", "download=slow:3", "download=drop*2", "download=503*2"),
 )
-KILLS = ("web", "worker-1", "worker-2", "watcher-1", "watcher-2", "sandbox", "beat")
+KILLS = (*("web", "worker-1", "worker-2", "worker-clips", "watcher-1", "watcher-2", "sandbox", "beat"),)
 # Each round of strikes takes every one of these once, in an order of its own.
 ROUND = (
     *("kill", "kill", "kill", "kill child", "freeze", "flush broker", "freeze broker"),

@@ -108,7 +108,7 @@ def _to_cancel() -> int:
 def _to_ingest() -> int:
     now = clock.now()
     rows = Generation.objects.filter(leases.free(now), state=State.STORING, next_check_at__lte=now)
-    return _ring(queue.INGEST, rows.order_by("next_check_at").values_list("pk", flat=True)[:BATCH])
+    return _ring(queue.INGEST, rows.order_by("completed_at").values_list("pk", flat=True)[:BATCH])
 
 
 def _deliveries() -> int:
@@ -126,8 +126,17 @@ def ring_waiting() -> int:
 
 
 def _ring(name: str, ids: Iterable[object]) -> int:
+    """Ring for the first of these, unless as many bells wait already: a backlog is not rung for again and again.
+
+    The queue of clips holds nothing but these; the other is shared, so there a batch may wait beside them.
+    """
     found = list(ids)
-    for pk in found:
+    if not found:
+        return 0
+    kind = queue.queue_of(name)
+    most = len(found) if kind == queue.CLIPS else BATCH
+    waiting = (queue.waiting() or {}).get(kind, 0)
+    for pk in found[: max(most - waiting, 0)]:
         queue.enqueue(name, str(pk))
     return len(found)
 

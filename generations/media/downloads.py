@@ -38,7 +38,7 @@ HEADERS = {
     "Accept-Encoding": "identity",
 }
 NOT_VIDEO = ("text/", "application/json", "application/xml", "application/xhtml")
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/")
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 HostCheck = Callable[[str], bool]
 
@@ -127,7 +127,6 @@ class _Transfer:
         self.host_check = host_check
         self.patience = patience
         self.ends_at = time.monotonic() + patience.total_seconds
-        self.validator = ""
         self._restart()
 
     def run(self) -> tuple[int, str]:
@@ -182,12 +181,20 @@ class _Transfer:
         expected = _content_length(response)
         if expected is not None and self.size + expected > self.max_bytes:
             raise ClipTooLarge(f"{self.size + expected} bytes announced, at most {self.max_bytes} are taken")
+        if not self.size:
+            self.total = expected
         for chunk in response.iter_raw():
             self._write(chunk)
+        if self.total is not None and self.size != self.total:
+            raise ClipUnreachable(f"{self.size} bytes of {self.total} came")
 
     def _continues(self, response: httpx.Response) -> bool:
-        found = CONTENT_RANGE.match(response.headers.get("content-range", ""))
-        return response.status_code == 206 and found is not None and int(found[1]) == self.size
+        """Is this the rest, from where we are to the end, of a file as long as the first answer said?"""
+        found = CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if response.status_code != 206 or found is None:
+            return False
+        first, last, total = (int(each) for each in found.groups())
+        return first == self.size and last == total - 1 and self.total in {total, None}
 
     def _write(self, chunk: bytes) -> None:
         self.size += len(chunk)
@@ -200,6 +207,8 @@ class _Transfer:
 
     def _restart(self) -> None:
         self.size = 0
+        # How long the file is, by the first answer; None where that did not say.
+        self.total: int | None = None
         self.digest = hashlib.sha256()
         self.validator = ""
         self.out.seek(0)

@@ -25,6 +25,8 @@ from PIL import Image, ImageStat
 from generations.media.errors import ClipBroken, StorageUnavailable
 
 MAX_PIXELS = 8192 * 4320
+# Of larger pictures only whole frames (keyframes) are decoded: the others need up to sixteen before them in memory.
+FULL_HD_PIXELS = 1920 * 1088
 LATE = 0.9
 POSTER_AT = (0.2, 0.3, 0.1, 0.5)
 POSTER_MAX_SIDE_PX = 1280
@@ -66,21 +68,32 @@ def probe(path: Path) -> ClipFacts:
 
 def poster(path: Path) -> bytes:
     """A WebP of a frame near the beginning that shows something, at most 1280 px wide. Raises `ClipBroken`."""
+    out = io.BytesIO()
+    # Encoded when the decoder is gone: each wants a dozen megabytes.
+    _telling_frame(path).save(out, "WEBP", quality=80)
+    return out.getvalue()
+
+
+def _telling_frame(path: Path) -> Image.Image:
     with _opened(path) as (container, video):
         duration = _duration(container, video)
         best, best_light = None, -1.0
         for part in POSTER_AT:
-            image = _frame_at(container, video, min(duration * part, _late(video, duration))).to_image()
+            image = _small(_frame_at(container, video, min(duration * part, _late(video, duration))))
             light = ImageStat.Stat(image.convert("L")).mean[0]
             if light > best_light:
                 best, best_light = image, light
             if light > DARK:
                 break
         assert best is not None
-        best.thumbnail((POSTER_MAX_SIDE_PX, POSTER_MAX_SIDE_PX), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        best.save(out, "WEBP", quality=80)
-        return out.getvalue()
+        return best
+
+
+def _small(frame: VideoFrame) -> Image.Image:
+    """The frame at most POSTER_MAX_SIDE_PX wide and high, made small before it becomes RGB."""
+    scale = min(POSTER_MAX_SIDE_PX / max(frame.width, frame.height), 1)
+    width, height = (max(round(side * scale), 1) for side in (frame.width, frame.height))
+    return frame.to_image(width=width, height=height, interpolation="LANCZOS")
 
 
 def starts_at_once(path: Path) -> bool:
@@ -132,7 +145,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         context = video.codec_context
         if not 0 < context.width * context.height <= MAX_PIXELS:
             raise ClipBroken(f"{context.width} x {context.height} px is not a size we open")
-        video.thread_type = "AUTO"
+        # One thread: each more keeps whole frames of its own in memory, and only a few frames are ever decoded.
+        video.thread_type, context.thread_count = "NONE", 1
+        if context.width * context.height > FULL_HD_PIXELS:
+            context.skip_frame = "NONKEY"
         yield container, video
 
 
@@ -165,10 +181,15 @@ def _late(video: VideoStream, duration: float) -> float:
 
 
 def _frame_at(container: InputContainer, video: VideoStream, seconds: float) -> VideoFrame:
-    """The first frame at or after this time. Raises StopIteration or FFmpeg's errors where there is none."""
+    """The first frame at or after this time; of large pictures the keyframe before it.
+
+    Raises StopIteration or FFmpeg's errors where there is none.
+    """
     container.seek(round(_start(video) * av.time_base + seconds * av.time_base))
     frames = container.decode(video)
     frame = next(frames)
+    if video.codec_context.skip_frame == "NONKEY":
+        return frame
     while frame.time is not None and frame.time - _start(video) < seconds:
         frame = next(frames)
     return frame

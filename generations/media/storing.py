@@ -21,6 +21,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, default_storage
 
+from generations.media import owners
 from generations.media.errors import StorageUnavailable
 
 CHUNK_BYTES = 1024 * 1024
@@ -67,13 +68,21 @@ def scratch_file(suffix: str = ".part") -> Iterator[Path]:
 def scratch_path(suffix: str = ".part") -> Path:
     """A path for a file in the making that the caller removes. Raises `StorageUnavailable`."""
     with storage_errors():
-        return _scratch_dir() / f"{uuid.uuid4().hex}{suffix}"
+        return _scratch_dir() / f"{owners.this_process()}.{uuid.uuid4().hex}{suffix}"
 
 
 def sweep_scratch(*, older_than_seconds: float = STALE_SECONDS) -> int:
-    """Remove files in the making that a killed process left behind on this host; says how many."""
+    """Remove files in the making that a killed process left behind on this host; says how many.
+
+    What a process of this host left goes as soon as it is dead; where nobody can tell whose it is, or the directory is
+    shared with other hosts, by its age.
+    """
     before = time.time() - older_than_seconds
-    stale = [path for path in _scratch_dir().iterdir() if _modified(path) < before]
+    stale = [
+        path
+        for path in _scratch_dir().iterdir()
+        if owners.is_gone(path.name.partition(".")[0]) or _modified(path) < before
+    ]
     for path in stale:
         path.unlink(missing_ok=True)
     return len(stale)

@@ -15,10 +15,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from accounts.models import Membership
+from accounts.permissions import member_required
 from generations import lifecycle
 from generations.lifecycle import Move
 from generations.models import Generation
-from generations.views.access import find, member
+from generations.views.access import find
 from generations.views.updates import show_part, studio_part
 
 SAID = {
@@ -31,7 +32,7 @@ ALREADY = "It stands there already."
 
 
 @require_POST
-@member
+@member_required
 def reorder(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> HttpResponseBase:
     """`move` is first, sooner, later or last, within what this member has waiting."""
     generation = find(membership.user, pk)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,22 @@ def clip(
         if sound is not None:
             silence(out, sound, seconds)
     return path.read_bytes()
+
+
+def heavy_clip(path: Path, *, size_bytes: int, is_faststart: bool = False) -> None:
+    """A clip of about so many bytes, in no time: one frame of noise, encoded once and put in again and again."""
+    size = (1280, 720)
+    with av.open(str(path), "w", options={"movflags": "+faststart"} if is_faststart else {}) as out:
+        video = out.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuvj420p"
+        video.codec_context.qmin = video.codec_context.qmax = 2
+        still = av.VideoFrame.from_image(Image.effect_noise(size, 120).convert("RGB"))
+        (content,) = [bytes(packet) for packet in (*video.encode(still), *video.encode())]
+        for number in range(max(size_bytes // len(content), 1)):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = video, Fraction(1, 25)
+            packet.pts, packet.dts, packet.duration, packet.is_keyframe = number, number, 1, True
+            out.mux(packet)
 
 
 def _frame(number: int, size: tuple[int, int]) -> Image.Image:
@@ -133,6 +151,17 @@ class Server(ThreadingHTTPServer):
 
 def body(content: bytes, content_type: str = "video/mp4", status: int = 200, **headers: str) -> Answer:
     return lambda handler: handler.reply(status, content, Content_Type=content_type, **headers)
+
+
+def file(path: Path, content_type: str = "video/mp4") -> Answer:
+    """A large file, sent from the disk."""
+
+    def answer(handler: Handler) -> None:
+        handler.reply(200, b"", length=path.stat().st_size, Content_Type=content_type)
+        with path.open("rb") as content:
+            shutil.copyfileobj(content, handler.wfile, 1_000_000)
+
+    return answer
 
 
 def redirect(to: str) -> Answer:

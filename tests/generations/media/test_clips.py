@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
+import sys
+import time
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,7 @@ from generations.media import (
     ClipBroken,
     LocalClip,
     StorageUnavailable,
+    owners,
     poster,
     probe,
     store_clip,
@@ -212,3 +216,57 @@ def test_what_a_killed_process_left_in_the_making_is_swept(media_root: Path) -> 
     os.utime(old, (1, 1))
     assert sweep_scratch() == 1
     assert (old.exists(), young.exists()) == (False, True)
+
+
+MAKING = """
+import sys, time
+import django; django.setup()
+from generations.media.storing import scratch_path
+scratch_path().write_bytes(b"half a clip")
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+def making(media_root: Path) -> subprocess.Popen[str]:
+    """A process in the middle of a clip."""
+    env = os.environ | {"MEDIA_ROOT": str(media_root)}
+    process = subprocess.Popen([sys.executable, "-c", MAKING], env=env, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    process.stdout.close()
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which process is which")
+def test_what_a_process_was_making_goes_when_it_is_killed_and_not_before(media_root: Path) -> None:
+    killed, living = making(media_root), making(media_root)
+    try:
+        assert sweep_scratch() == 0
+        killed.kill()
+        while Path(f"/proc/{killed.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        assert sweep_scratch() == 1, "dead, and its parent has not yet asked"
+        killed.wait()
+        (left,) = (media_root / ".incoming").iterdir()
+        assert f"-{living.pid}-" in left.name
+    finally:
+        for process in (killed, living):
+            process.kill()
+            process.wait()
+    assert sweep_scratch() == 1
+
+
+@pytest.mark.parametrize("owner", ["unknown", "0123456789ab-{pid}-1", "{machine}-{pid}-now", "{machine}", ""])
+def test_whose_process_is_not_known_is_not_taken_for_dead(owner: str, media_root: Path) -> None:
+    machine, pid, _ = owners.this_process().split("-")
+    path = scratch_path().with_name(f"{owner.format(machine=machine, pid=pid)}.0.part")
+    path.write_bytes(b"half a clip")
+    assert sweep_scratch() == 0
+    assert path.exists()
+
+
+def test_a_number_that_came_round_again_is_another_process(media_root: Path) -> None:
+    machine, pid, began_at = owners.this_process().split("-")
+    scratch_path().with_name(f"{machine}-{pid}-{int(began_at) - 1}.0.part").write_bytes(b"half a clip")
+    assert sweep_scratch() == 1

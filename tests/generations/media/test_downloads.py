@@ -94,6 +94,30 @@ def test_a_part_that_begins_elsewhere_is_not_glued_on(server: Server) -> None:
         assert local.path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("last", "total"),
+    [
+        (len(CONTENT) - 1, len(CONTENT) + 5),
+        (len(CONTENT) + 4, len(CONTENT) + 5),
+        (len(CONTENT) - 9, len(CONTENT)),
+        (len(CONTENT) - 1, "*"),
+    ],
+)
+def test_the_rest_of_a_file_of_another_length_is_not_glued_on(
+    last: int, total: int | str, server: Server
+) -> None:
+    """The strong ETag says that it is the same file, and the length says that it is not."""
+
+    def other(handler: Handler) -> None:
+        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        handler.reply(206, bytes(last + 1 - start), Content_Range=f"bytes {start}-{last}/{total}")
+
+    server.answers["/clip.mp4"] = in_turn(breaking(CONTENT, after=900_000), other, body(CONTENT))
+    with fetch_clip(f"{server.url}/clip.mp4", patience=QUICK) as local:
+        assert local.path.read_bytes() == CONTENT
+    assert "Range" not in server.seen[2][1]
+
+
 def test_a_server_that_refuses_the_range_is_asked_from_the_start(server: Server) -> None:
     server.answers["/clip.mp4"] = in_turn(
         breaking(CONTENT, after=900_000), body(b"", status=416), body(CONTENT)

@@ -9,10 +9,8 @@ import hashlib
 import io
 import os
 import runpy
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,44 +37,19 @@ from generations.media import (
 )
 from generations.media.storing import put
 from tests.generations.media.makers import clip, encoded, picture
-
-BUCKET = "clipledger-test"
+from tests.s3_server import BUCKET, environment, running_s3
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(url, process)
+    with running_s3() as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "the S3 server ended"
-        try:
-            httpx.get(url, timeout=2)
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the S3 server did not come up")
 
 
 @pytest.fixture(autouse=True)
 def bucket(endpoint: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Storage as our own settings file makes it from the environment."""
-    for name, value in _environment(endpoint).items():
+    for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
     made = runpy.run_path(str(Path(django_settings.BASE_DIR) / "config" / "settings.py"))
     client = boto3.client("s3", endpoint_url=endpoint)
@@ -88,16 +61,6 @@ def bucket(endpoint: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
         client.delete_object(Bucket=BUCKET, Key=found["Key"])
     client.delete_bucket(Bucket=BUCKET)
     client.close()
-
-
-def _environment(endpoint: str) -> dict[str, str]:
-    return {
-        "MEDIA_S3_BUCKET": BUCKET,
-        "AWS_S3_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
 
 
 def keys(client: Any) -> list[str]:
@@ -183,7 +146,7 @@ print(peak() - before)
 def test_a_large_file_is_sent_with_little_memory(bucket: Any, endpoint: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(tmp_path / "large.bin")],
-        env=os.environ | _environment(endpoint),
+        env=os.environ | environment(endpoint),
         capture_output=True,
         text=True,
         check=False,
