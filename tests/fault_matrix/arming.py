@@ -1,0 +1,67 @@
+"""The test's end of `launcher/sitecustomize.py`: arm a step of some process, and see that the blow fell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.fault_matrix.launcher.sitecustomize import DIRECTORY, POINTS, PROCESS
+
+LAUNCHER = Path(__file__).parent / "launcher"
+
+
+@dataclass(frozen=True)
+class Struck:
+    """Who was struck: the fleet's name of the process, and the id of the very one that came by."""
+
+    process: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Arming:
+    """`directory` is the fleet's own; one blow per step at a time."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        for name in ("struck", "let-go"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        """What makes every Python that is started with it read the launcher."""
+        return {DIRECTORY: str(self.directory), "PYTHONPATH": str(LAUNCHER)}
+
+    @staticmethod
+    def named(process: str) -> str:
+        """The variable by which a process knows its name in the fleet."""
+        return f"{PROCESS}={process}"
+
+    def arm(
+        self, step: str, *, process: str = "worker", needle: object = "", do: Literal["kill", "hold"] = "kill"
+    ) -> None:
+        """Have the next process whose name begins so, and whose call speaks of the needle, killed or held there."""
+        assert step in POINTS, step
+        for path in (*self.directory.glob(f"struck/{step} *"), self.directory / "let-go" / step):
+            path.unlink(missing_ok=True)
+        draft = self.directory / f"draft-{step}"
+        draft.write_text(json.dumps({"process": process, "needle": str(needle), "do": do}))
+        draft.rename(self.directory / step)
+
+    def struck(self, step: str) -> Struck | None:
+        """Who took the blow, or None where it has not fallen yet."""
+        for path in self.directory.glob(f"struck/{step} *"):
+            _, process, pid = path.name.split()
+            return Struck(process, int(pid))
+        return None
+
+    def let_go(self, step: str) -> None:
+        (self.directory / "let-go" / step).touch()
+
+    def disarm(self) -> None:
+        """Nothing is left armed or held, however a test ended."""
+        for step in POINTS:
+            (self.directory / step).unlink(missing_ok=True)
+            self.let_go(step)

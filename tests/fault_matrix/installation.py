@@ -1,0 +1,176 @@
+"""One whole installation for all tests of this package: real processes on a house of the drill's, with S3 for media.
+
+`wait` keeps the fleet up while it waits. The ORM of the test's process reads the installation's own PostgreSQL (see
+`pointed_at`): outcomes are what stands there, in S3, and in the sandbox's books.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from django.db import DatabaseError, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from config.stack import child, environment, places, valkey
+from generations.drill import house
+from generations.drill.fal_books import FalBooks
+from generations.drill.fleet import Fleet
+from tests.fault_matrix.arming import Arming
+from tests.fault_matrix.s3_server import S3Server
+
+T = TypeVar("T")
+TICK_SECONDS = 0.03
+UP_SECONDS = 120
+PATIENCE_SECONDS = 60
+CONCURRENCY = 24
+# Beside the drill's hurry. Watchers alone keep the lease that production has: the matrix says how fast one is replaced.
+HURRY = {
+    "FAL_CONCURRENCY": str(CONCURRENCY),
+    "FAL_WEBHOOK_USER_ID": "sandbox",
+    "LEASE_SECONDS": "3",
+    "LOST_DEADLINE_SECONDS": "14",
+    "LOG_LEVEL": "INFO",
+}
+WATCHERS_LEASE_SECONDS = 20
+
+
+@dataclass
+class Installation:
+    """Everything that runs, and the handles to strike it."""
+
+    house: house.House
+    env: dict[str, str]
+    fleet: Fleet
+    books: FalBooks
+    s3: S3Server
+    arming: Arming
+
+    @classmethod
+    def prepared(cls) -> Installation:
+        """A house of its own, and the fleet that will live there; nothing is started yet."""
+        place = house.fresh()
+        arming = Arming(place.directory / "armed")
+        s3 = S3Server(places.free_port(), place.logs / "s3.log")
+        env = place.environment() | HURRY | s3.environment() | arming.environment()
+        fleet = Fleet(place, env)
+        for each in fleet.all.values():
+            own = [Arming.named(each.name)]
+            if each.name.startswith("watcher"):
+                own.append(f"LEASE_SECONDS={WATCHERS_LEASE_SECONDS}")
+            each.argv = ["/usr/bin/env", *own, *each.argv]
+        return cls(place, env, fleet, FalBooks(place.sandbox_url), s3, arming)
+
+    def start(self) -> None:
+        """Return once every process is at its work."""
+        self.s3.start()
+        self.fleet.start_servers()
+        self.manage("migrate", "--no-input", "--verbosity=0")
+        self.s3.wait()
+        self.fleet.tend()
+        self.wait(self._is_up, seconds=UP_SECONDS, what="web and sandbox answer")
+        self.books.settings(concurrency=CONCURRENCY)
+
+    def _is_up(self) -> bool:
+        try:
+            answers = [
+                httpx.get(f"{self.house.sandbox_url}/control", timeout=5),
+                httpx.get(f"{self.house.web_url}/accounts/login/", timeout=5),
+            ]
+        except httpx.HTTPError:
+            return False
+        return all(answer.status_code == 200 for answer in answers)
+
+    def stop(self) -> None:
+        self.arming.disarm()
+        self.fleet.stop()
+        self.s3.kill()
+
+    def manage(self, *arguments: str) -> str:
+        """`manage.py` in the installation's own environment; what it printed."""
+        argv = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            argv, env=self.env, cwd=environment.CHECKOUT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def wait(
+        self, found: Callable[[], T], *, what: str, seconds: float = PATIENCE_SECONDS, is_tended: bool = True
+    ) -> T:
+        """What `found` finds once it is true; the fleet is kept up meanwhile unless told otherwise."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            if is_tended:
+                self.fleet.tend()
+            try:
+                value = found()
+            except DatabaseError:
+                connections["default"].close()
+            else:
+                if value:
+                    return value
+            time.sleep(TICK_SECONDS)
+        raise AssertionError(f"after {seconds:g} s still not: {what}")
+
+    def wait_for_strike(self, step: str) -> None:
+        """The armed blow fell, and who took it is dead: the very process, not only its name."""
+        struck = self.wait(lambda: self.arming.struck(step), what=f"somebody comes by {step}")
+        self.wait(lambda: not child.is_alive(struck.pid), what=f"{struck} is dead")
+
+    def pid(self, name: str) -> int:
+        """Of the process that carries the name now."""
+        process = self.wait(lambda: self.fleet.all[name].process, what=f"{name} runs")
+        return process.pid
+
+    def terminate(self, name: str) -> subprocess.Popen[bytes]:
+        """SIGTERM to the process alone, as a deploy does; its children are its own affair."""
+        process = self.fleet.all[name].process
+        assert process is not None
+        os.kill(process.pid, signal.SIGTERM)
+        return process
+
+    def names(self, kind: str) -> list[str]:
+        """`worker` and every name in the fleet that begins so."""
+        return [name for name in self.fleet.all if name.startswith(kind)]
+
+    def stop_broker(self) -> None:
+        assert self.fleet.broker is not None
+        self.fleet.broker.stop()
+
+    def start_broker(self) -> None:
+        self.fleet.broker = valkey.start(self.house.directory, port=self.house.broker_port)
+
+    def log(self, name: str) -> str:
+        with suppress(FileNotFoundError):
+            return (self.house.logs / f"{name}.log").read_text(errors="replace")
+        return ""
+
+
+@contextmanager
+def pointed_at(database_url: str) -> Iterator[None]:
+    """Django's connection of this thread is one to that database, for as long as the block lasts."""
+    mine, url = connections["default"], urlsplit(database_url)
+    there = copy.deepcopy(mine.settings_dict) | {
+        "NAME": url.path.lstrip("/"),
+        "USER": url.username,
+        "PASSWORD": url.password,
+        "HOST": url.hostname,
+        "PORT": url.port,
+    }
+    connections["default"] = DatabaseWrapper(there, "default")
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        connections["default"] = mine
