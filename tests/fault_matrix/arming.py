@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tests.fault_matrix.launcher.sitecustomize import DIRECTORY, POINTS, PROCESS
 
+Deed = Literal["kill", "kill child", "hold"]
 LAUNCHER = Path(__file__).parent / "launcher"
 
 
@@ -21,8 +23,27 @@ class Struck:
 
 
 @dataclass(frozen=True)
+class Blow:
+    """One that is armed, and perhaps has fallen."""
+
+    directory: Path
+    name: str
+
+    def struck(self) -> Struck | None:
+        """Who took it, or None where it has not fallen yet."""
+        for path in self.directory.glob(f"struck/{self.name} *"):
+            _, process, pid = path.name.split()
+            return Struck(process, int(pid))
+        return None
+
+    def let_go(self) -> None:
+        """Whoever is held there goes on."""
+        (self.directory / "let-go" / self.name).touch()
+
+
+@dataclass(frozen=True)
 class Arming:
-    """`directory` is the fleet's own; one blow per step at a time."""
+    """`directory` is the fleet's own. Any number of blows may be armed at once."""
 
     directory: Path
 
@@ -40,28 +61,19 @@ class Arming:
         return f"{PROCESS}={process}"
 
     def arm(
-        self, step: str, *, process: str = "worker", needle: object = "", do: Literal["kill", "hold"] = "kill"
-    ) -> None:
+        self, step: str, *, process: str = "worker", needle: object = "", do: Deed = "kill"
+    ) -> Blow:
         """Have the next process whose name begins so, and whose call speaks of the needle, killed or held there."""
         assert step in POINTS, step
-        for path in (*self.directory.glob(f"struck/{step} *"), self.directory / "let-go" / step):
-            path.unlink(missing_ok=True)
-        draft = self.directory / f"draft-{step}"
+        blow = Blow(self.directory, f"{step}@{uuid.uuid4().hex}")
+        draft = self.directory / f"draft-{blow.name}"
         draft.write_text(json.dumps({"process": process, "needle": str(needle), "do": do}))
-        draft.rename(self.directory / step)
-
-    def struck(self, step: str) -> Struck | None:
-        """Who took the blow, or None where it has not fallen yet."""
-        for path in self.directory.glob(f"struck/{step} *"):
-            _, process, pid = path.name.split()
-            return Struck(process, int(pid))
-        return None
-
-    def let_go(self, step: str) -> None:
-        (self.directory / "let-go" / step).touch()
+        draft.rename(self.directory / blow.name)
+        return blow
 
     def disarm(self) -> None:
         """Nothing is left armed or held, however a test ended."""
-        for step in POINTS:
-            (self.directory / step).unlink(missing_ok=True)
-            self.let_go(step)
+        for path in self.directory.glob("*@*"):
+            path.unlink(missing_ok=True)
+        for path in self.directory.glob("struck/*"):
+            Blow(self.directory, path.name.split()[0]).let_go()

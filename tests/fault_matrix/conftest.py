@@ -10,7 +10,9 @@ from pytest_django import DjangoDbBlocker
 
 from tests.fault_matrix.installation import Installation, pointed_at
 from tests.fault_matrix.people import Member, settle
+from tests.fault_matrix.takeover import Takeover, begun
 from tests.fault_matrix.tale import Tale
+from tests.fault_matrix.weather import Weather, endured, scratch
 
 CREDITS = 1_000_000
 Order = Callable[..., Tale]
@@ -28,6 +30,13 @@ def running(django_db_blocker: DjangoDbBlocker) -> Iterator[Installation]:
         shutil.rmtree(site.house.directory / "postgres", ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def in_its_database(running: Installation, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The ORM reads the installation's database, for fixtures and tests of a module alike."""
+    with django_db_blocker.unblock(), pointed_at(running.env["DATABASE_URL"]):
+        yield
+
+
 @pytest.fixture(scope="session")
 def ann(running: Installation, django_db_blocker: DjangoDbBlocker) -> Member:
     """A member with credits for everything, signed in."""
@@ -35,13 +44,39 @@ def ann(running: Installation, django_db_blocker: DjangoDbBlocker) -> Member:
         return Member(settle("ann", credits=CREDITS), running.house.web_url).sign_in()
 
 
-@pytest.fixture(autouse=True)
-def site(running: Installation, django_db_blocker: DjangoDbBlocker) -> Iterator[Installation]:
-    """The installation, with the ORM reading its database; whatever a test armed or froze is undone after it."""
+@pytest.fixture(scope="session")
+def takeover(running: Installation, ann: Member, django_db_blocker: DjangoDbBlocker) -> Takeover:
     with django_db_blocker.unblock(), pointed_at(running.env["DATABASE_URL"]):
-        running.fleet.tend()
-        yield running
-        running.arming.disarm()
+        return begun(running, ann)
+
+
+@pytest.fixture(scope="session")
+def scratch_left() -> set[str]:
+    """What the bad weather left of files in the making."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def weather(
+    running: Installation,
+    ann: Member,
+    takeover: Takeover,
+    scratch_left: set[str],
+    django_db_blocker: DjangoDbBlocker,
+) -> Weather:
+    with django_db_blocker.unblock(), pointed_at(running.env["DATABASE_URL"]):
+        before = scratch(running)
+        found = endured(running, ann)
+    scratch_left |= {path.name for path in scratch(running) - before}
+    return found
+
+
+@pytest.fixture(autouse=True)
+def site(running: Installation, in_its_database: None) -> Iterator[Installation]:
+    """The installation; whatever a test armed is undone after it."""
+    running.fleet.tend()
+    yield running
+    running.arming.disarm()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import copy
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,14 +18,15 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+from django.core.management import call_command
 from django.db import DatabaseError, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from config.stack import child, environment, places, valkey
+from config.stack import child, places, valkey
 from generations.drill import house
 from generations.drill.fal_books import FalBooks
 from generations.drill.fleet import Fleet
-from tests.fault_matrix.arming import Arming
+from tests.fault_matrix.arming import Arming, Blow, Struck
 from tests.fault_matrix.s3_server import S3Server
 
 T = TypeVar("T")
@@ -34,12 +34,14 @@ TICK_SECONDS = 0.03
 UP_SECONDS = 120
 PATIENCE_SECONDS = 60
 CONCURRENCY = 24
+# Of each worker: what waits for a slow link must not keep the other orders waiting.
+SLOTS = 5
 # Beside the drill's hurry. Watchers alone keep the lease that production has: the matrix says how fast one is replaced.
 HURRY = {
     "FAL_CONCURRENCY": str(CONCURRENCY),
     "FAL_WEBHOOK_USER_ID": "sandbox",
     "LEASE_SECONDS": "3",
-    "LOST_DEADLINE_SECONDS": "14",
+    "LOST_DEADLINE_SECONDS": "75",
     "LOG_LEVEL": "INFO",
 }
 WATCHERS_LEASE_SECONDS = 20
@@ -62,20 +64,23 @@ class Installation:
         place = house.fresh()
         arming = Arming(place.directory / "armed")
         s3 = S3Server(places.free_port(), place.logs / "s3.log")
+        scratch = places.private_directory(place.directory / "tmp")
         env = place.environment() | HURRY | s3.environment() | arming.environment()
+        env["TMPDIR"] = str(scratch)
         fleet = Fleet(place, env)
         for each in fleet.all.values():
             own = [Arming.named(each.name)]
             if each.name.startswith("watcher"):
                 own.append(f"LEASE_SECONDS={WATCHERS_LEASE_SECONDS}")
-            each.argv = ["/usr/bin/env", *own, *each.argv]
+            argv = [f"--concurrency={SLOTS}" if part == "--concurrency=2" else part for part in each.argv]
+            each.argv = ["/usr/bin/env", *own, *argv]
         return cls(place, env, fleet, FalBooks(place.sandbox_url), s3, arming)
 
     def start(self) -> None:
-        """Return once every process is at its work."""
+        """Return once web and sandbox answer; the ORM must be pointed at our database."""
         self.s3.start()
         self.fleet.start_servers()
-        self.manage("migrate", "--no-input", "--verbosity=0")
+        call_command("migrate", interactive=False, verbosity=0)
         self.s3.wait()
         self.fleet.tend()
         self.wait(self._is_up, seconds=UP_SECONDS, what="web and sandbox answer")
@@ -92,18 +97,12 @@ class Installation:
         return all(answer.status_code == 200 for answer in answers)
 
     def stop(self) -> None:
+        """Whatever the tests wanted to know of an orderly end they have asked by now."""
         self.arming.disarm()
+        for name in self.fleet.all:
+            self.fleet.kill(name)
         self.fleet.stop()
         self.s3.kill()
-
-    def manage(self, *arguments: str) -> str:
-        """`manage.py` in the installation's own environment; what it printed."""
-        argv = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
-            argv, env=self.env, cwd=environment.CHECKOUT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def wait(
         self, found: Callable[[], T], *, what: str, seconds: float = PATIENCE_SECONDS, is_tended: bool = True
@@ -123,15 +122,30 @@ class Installation:
             time.sleep(TICK_SECONDS)
         raise AssertionError(f"after {seconds:g} s still not: {what}")
 
-    def wait_for_strike(self, step: str) -> None:
-        """The armed blow fell, and who took it is dead: the very process, not only its name."""
-        struck = self.wait(lambda: self.arming.struck(step), what=f"somebody comes by {step}")
-        self.wait(lambda: not child.is_alive(struck.pid), what=f"{struck} is dead")
+    def wait_for(self, blow: Blow, *, is_death: bool = True) -> Struck:
+        """The armed blow fell, and who took it is dead (where it kills): the very process, not only its name."""
+        struck = self.wait(blow.struck, what=f"somebody comes by {blow.name}")
+        if is_death:
+            self.wait(lambda: not child.is_alive(struck.pid), what=f"{struck} is dead")
+        return struck
 
     def pid(self, name: str) -> int:
         """Of the process that carries the name now."""
         process = self.wait(lambda: self.fleet.all[name].process, what=f"{name} runs")
         return process.pid
+
+    def kill(self, name: str, *, down_seconds: float = 0) -> int:
+        """SIGKILL it and its children, and let nothing take its place for so long; the id it had."""
+        pid = self.pid(name)
+        assert self.fleet.kill(name)
+        each = self.fleet.all[name]
+        self.wait(lambda: each.process is None or each.process.pid != pid, what=f"{name} is dead")
+        each.starts_at = max(each.starts_at, time.monotonic() + down_seconds)
+        return pid
+
+    def bring_up(self, name: str) -> None:
+        self.fleet.all[name].starts_at = 0.0
+        self.fleet.tend()
 
     def terminate(self, name: str) -> subprocess.Popen[bytes]:
         """SIGTERM to the process alone, as a deploy does; its children are its own affair."""

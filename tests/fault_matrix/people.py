@@ -21,10 +21,10 @@ HTTP_SECONDS = 30
 
 
 def settle(name: str, *, credits: int) -> Membership:
-    """Somebody in a team of their own."""
+    """The admin of a team of one."""
     user = UserFactory.create(email=f"{name}@example.com", name=name.title())
     team = TeamFactory.create(name=f"Team {name}", slug=f"matrix-{name}", credits=credits)
-    return MembershipFactory.create(user=user, team=team)
+    return MembershipFactory.create(user=user, team=team, role="admin")
 
 
 @dataclass
@@ -74,8 +74,12 @@ class Member:
 
     def order(self, faults: str = "", *, engine: str = ENGINE) -> uuid.UUID:
         """Order one clip; `faults` are directives of the sandbox. The id of the generation."""
+        return self.order_exactly(prompt(faults), engine=engine)
+
+    def order_exactly(self, words: str, *, engine: str = ENGINE) -> uuid.UUID:
+        """The same with this very prompt."""
         token = str(uuid.uuid4())
-        answer = self.press(prompt(faults), token=token, engine=engine)
+        answer = self.press(words, token=token, engine=engine)
         assert answer.status_code == 302, (answer.status_code, answer.text[:2000])
         return self.made_by(token).pk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -92,10 +93,11 @@ class S3Server:
     def restore_bucket(self, kept: dict[str, bytes]) -> None:
         self.client.create_bucket(Bucket=BUCKET)
         for name, content in kept.items():
-            self.client.put_object(Bucket=BUCKET, Key=name, Body=content)
+            self.write(name, content)
+
+    def write(self, name: str, content: bytes) -> None:
+        self.client.put_object(Bucket=BUCKET, Key=name, Body=content)
 
 
 def _clean() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -1,10 +1,10 @@
 """Read by every Python of the fleet as it starts (PYTHONPATH): a test can kill or hold a process between two steps.
 
-A step has a name in POINTS. A file of that name in the directory FAULT_MATRIX_ARMED arms it: JSON with the beginning of
-the process's name (`worker`), what must be said by the step's arguments or by the ids bound to the log (`needle`), and
-what to do: `kill` the whole process group, or `hold` until the test lets go. Whoever comes by first takes the file away
-(a rename, so one of many) and is named by what is left in `struck/`. Forked and spawned children are reached as well:
-the first have their parent's functions, the second read this file again.
+A step has a name in POINTS. A file `step@anything` in the directory FAULT_MATRIX_ARMED arms it: JSON with the beginning
+of the process's name (`worker`), what must be said by the step's arguments or by the ids bound to the log (`needle`),
+and what to do: `kill` the whole process group, `kill child` for the one process, or `hold` until the test lets go.
+Whoever comes by first takes the file away (a rename, so one of many) and is named by what is left in `struck/`. Forked
+and spawned children are reached as well: the first have their parent's functions, the second read this file again.
 
 Production code knows nothing of this, and without FAULT_MATRIX_ARMED in the environment this file does nothing.
 """
@@ -40,21 +40,24 @@ POINTS = {
 }
 
 
-def strike(name: str, said: Callable[[], str]) -> None:
+def strike(step: str, said: Callable[[], str]) -> None:
     """Do what the step was armed with, if it was, and if this is the process and the call that were meant."""
-    base = Path(os.environ[DIRECTORY])
-    armed = base / name
-    if not armed.exists():
+    for armed in Path(os.environ[DIRECTORY]).glob(f"{step}@*"):
+        with suppress(FileNotFoundError):
+            _strike(armed, said)
+
+
+def _strike(armed: Path, said: Callable[[], str]) -> None:
+    orders = json.loads(armed.read_text())
+    process = os.environ.get(PROCESS, "")
+    if not process.startswith(orders["process"]) or orders["needle"] not in said():
         return
-    with suppress(FileNotFoundError):
-        orders = json.loads(armed.read_text())
-        process = os.environ.get(PROCESS, "")
-        if not process.startswith(orders["process"]) or orders["needle"] not in said():
-            return
-        armed.rename(base / "struck" / f"{name} {process} {os.getpid()}")
-        if orders["do"] == "kill":
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        _hold(base / "let-go" / name)
+    armed.rename(armed.parent / "struck" / f"{armed.name} {process} {os.getpid()}")
+    if orders["do"] == "kill":
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    if orders["do"] == "kill child":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _hold(armed.parent / "let-go" / armed.name)
 
 
 def _hold(until: Path) -> None:
