@@ -73,8 +73,9 @@ def weather(
 
 @pytest.fixture(autouse=True)
 def site(running: Installation, in_its_database: None) -> Iterator[Installation]:
-    """The installation; whatever a test armed is undone after it."""
+    """The installation, with everything up; whatever a test armed is undone after it."""
     running.fleet.tend()
+    running.wait(running.is_up, what="web and sandbox answer")
     yield running
     running.arming.disarm()
 

@@ -83,14 +83,14 @@ class Installation:
         call_command("migrate", interactive=False, verbosity=0)
         self.s3.wait()
         self.fleet.tend()
-        self.wait(self._is_up, seconds=UP_SECONDS, what="web and sandbox answer")
+        self.wait(self.is_up, seconds=UP_SECONDS, what="web and sandbox answer")
         self.books.settings(concurrency=CONCURRENCY)
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
         try:
             answers = [
                 httpx.get(f"{self.house.sandbox_url}/control", timeout=5),
-                httpx.get(f"{self.house.web_url}/accounts/login/", timeout=5),
+                httpx.get(f"{self.house.web_url}/healthz", timeout=5),
             ]
         except httpx.HTTPError:
             return False
