@@ -120,7 +120,8 @@ def fresh() -> House:
             held = places.lock(directory / "lock")
         except AlreadyRunningError:
             continue
-        os.set_inheritable(os.dup(held.fileno()), True)
+        with held:
+            os.set_inheritable(os.dup(held.fileno()), True)
         _empty(directory)
         places.private_directory(directory / "logs")
         return House(directory, *(_ports(4)))

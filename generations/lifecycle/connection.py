@@ -20,6 +20,7 @@ def fal_config() -> fal.FalConfig:
     """Where fal is, by the settings of this process."""
     return fal.FalConfig(
         key=settings.FAL_KEY,
+        admin_key=settings.FAL_ADMIN_KEY,
         queue_url=settings.FAL_QUEUE_URL,
         rest_url=settings.FAL_REST_URL,
         cdn_url=settings.FAL_CDN_URL,

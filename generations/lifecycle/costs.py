@@ -1,16 +1,19 @@
 """What fal took for an attempt, in US dollars, beside what the member was quoted: for the reconciliation, never billed.
 
 Units come with the result (`x-fal-billable-units`); the unit price from fal's pricing API, which has no discount in it.
-Where either is missing the cost stays unknown rather than guessed.
+What fal may have billed without saying so (a 422, a clip that could not be taken in) is looked up in its billing
+events, if an admin key is set. Where nothing is said the cost stays unknown rather than guessed.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
 from django.core.cache import cache
+from django.db.models import QuerySet
 
 from accounts import clock
 from generations import fal
@@ -22,16 +25,44 @@ log = logging.getLogger(__name__)
 PRICE_SECONDS = 6 * 3600
 UNKNOWN_SECONDS = 3600
 BATCH = 200
+# An event may follow its request by minutes, or never come: asked soon, then ever more rarely.
+ASKED_AGAIN_SHARE = 0.25
 
 
 def record_costs() -> int:
     """Write the cost of attempts that ended lately; how many."""
-    since = clock.now() - timedelta(days=2)
-    rows = Attempt.objects.filter(
-        billable_units__isnull=False, fal_cost_usd__isnull=True, ended_at__gte=since
+    now = clock.now()
+    rows = Attempt.objects.filter(fal_cost_usd__isnull=True, ended_at__gte=now - timedelta(days=2))
+    found = list(rows.filter(billable_units__isnull=False).select_related("generation")[:BATCH])
+    return sum(_record(attempt) for attempt in found) + _record_billed(rows, now=now)
+
+
+def _record_billed(rows: QuerySet[Attempt], *, now: datetime) -> int:
+    if not settings.FAL_ADMIN_KEY:
+        return 0
+    listed = rows.filter(is_maybe_billed=True, billable_units__isnull=True).exclude(request_id="")
+    asked = {each.request_id: each.pk for each in listed.order_by("-ended_at")[:BATCH] if _is_due(each, now)}
+    if not asked:
+        return 0
+    try:
+        events = fal_client().billing_events(list(asked), start=now - timedelta(days=3))
+    except fal.FalError as error:
+        log.info("fal's bills could not be read: %s", error)
+        return 0
+    return sum(
+        Attempt.objects.filter(pk=asked[event.request_id], fal_cost_usd__isnull=True).update(
+            fal_cost_usd=event.cost_total_usd.quantize(Decimal("0.000001"))
+        )
+        for event in events
+        if event.request_id in asked
     )
-    found = list(rows.select_related("generation")[:BATCH])
-    return sum(_record(attempt) for attempt in found)
+
+
+def _is_due(attempt: Attempt, now: datetime) -> bool:
+    """Whether it may be asked about now; it then was."""
+    age_seconds = (now - (attempt.ended_at or now)).total_seconds()
+    pause = max(settings.SWEEP_SECONDS, age_seconds * ASKED_AGAIN_SHARE)
+    return bool(cache.add(f"fal-bill-asked:{attempt.pk}", 1, pause))
 
 
 def _record(attempt: Attempt) -> bool:

@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.errors import BudgetExceeded, InsufficientCredits, WalletNotActive
 from accounts.models import Budget, Hold, Membership, Team, User
-from generations import catalogue, lifecycle, media
+from generations import catalogue, lifecycle, media, queue
 from generations.models import Generation, GenerationPicture, Picture, PriceVersion
 from generations.states import MOVES, SETTLED, State, origins
 from tests.bad_days.story import ENGINE, PRICE, assert_books_are_whole, order
@@ -185,7 +185,10 @@ def test_a_row_that_cannot_be_written_takes_its_hold_with_it(member: Membership,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_down_does_not_keep_a_member_waiting(member: Membership, picture: Picture) -> None:
+def test_a_broker_that_is_down_does_not_keep_a_member_waiting(
+    member: Membership, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_spared_until", 0.0)
     begin = time.monotonic()
     with mock.patch("generations.queue.current_app.send_task", side_effect=ConnectionError("no broker")):
         made = order(member, picture, prompt="waves")
