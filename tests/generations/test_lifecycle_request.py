@@ -188,7 +188,7 @@ def test_a_row_that_cannot_be_written_takes_its_hold_with_it(member: Membership,
 def test_a_broker_that_is_down_does_not_keep_a_member_waiting(
     member: Membership, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "_spared_until", 0.0)
+    monkeypatch.setattr(queue, "_silent_until", {})
     begin = time.monotonic()
     with mock.patch("generations.queue.current_app.send_task", side_effect=ConnectionError("no broker")):
         made = order(member, picture, prompt="waves")
