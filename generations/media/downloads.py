@@ -118,6 +118,8 @@ def may_fetch_from(host: str) -> bool:
 class _Transfer:
     """One clip on its way into one file, over as many connections as it takes."""
 
+    total: int | None
+
     def __init__(
         self, url: str, out: BinaryIO, *, max_bytes: int, host_check: HostCheck, patience: Patience
     ) -> None:
@@ -208,7 +210,7 @@ class _Transfer:
     def _restart(self) -> None:
         self.size = 0
         # How long the file is, by the first answer; None where that did not say.
-        self.total: int | None = None
+        self.total = None
         self.digest = hashlib.sha256()
         self.validator = ""
         self.out.seek(0)

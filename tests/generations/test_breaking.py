@@ -313,6 +313,7 @@ def test_open_pages_are_told_of_what_waits_when_it_opens_and_closes(
     monkeypatch.setattr(queue, "_publish_all", told.extend)
     monkeypatch.setattr(breaking, "MOST_TOLD", 2)
     with_probe = [ordered(member) for _ in range(3)]
+    told.clear()
 
     with transaction.atomic():
         breaking.refused(with_probe[0], FAL_500, now=clock.now())
