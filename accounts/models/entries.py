@@ -91,6 +91,10 @@ class Entry(Written):
     held_after = models.BigIntegerField()
     captured_after = models.BigIntegerField()
     created_at = models.DateTimeField(default=clock.now)
+    sha256 = models.CharField(
+        max_length=64,
+        help_text="Over this row and the digest of the one before it: see accounts/ledger/chain.py.",
+    )
 
     class Meta:
         verbose_name_plural = "entries"
