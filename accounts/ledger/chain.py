@@ -21,6 +21,7 @@ GENESIS = ""
 DELTAS = ("granted", "available", "held", "captured", "expired", "adjusted_out")
 AFTERS = ("available", "held", "captured")
 BATCH = 5000
+LAST_SEQ = 2**63 - 1
 
 Draws = Sequence[Sequence[Any]]
 
@@ -91,12 +92,14 @@ FIELDS = (
 )
 _ENTRIES = f"""
 SELECT id, sha256, {", ".join(FIELDS)} FROM accounts_entry
-WHERE %(wallet)s::bigint IS NULL OR wallet_id = %(wallet)s ORDER BY wallet_id, seq
+WHERE (%(wallet)s::bigint IS NULL OR wallet_id = %(wallet)s) AND seq BETWEEN %(first)s AND %(last)s
+ORDER BY wallet_id, seq
 """  # noqa: S608 - names of our own columns
 _DRAWS = """
 SELECT d.entry_id, d.grant_id, d.source, d.target, d.amount
 FROM accounts_draw d JOIN accounts_entry e ON e.id = d.entry_id
-WHERE %(wallet)s::bigint IS NULL OR e.wallet_id = %(wallet)s ORDER BY e.wallet_id, e.seq, d.id
+WHERE (%(wallet)s::bigint IS NULL OR e.wallet_id = %(wallet)s) AND e.seq BETWEEN %(first)s AND %(last)s
+ORDER BY e.wallet_id, e.seq, d.id
 """
 
 
@@ -106,7 +109,7 @@ def breaks(*, wallet_id: int | None = None) -> Iterator[Break]:
     It reads in batches, so that its memory does not grow with the book.
     """
     last_wallet, previous, is_broken = None, GENESIS, False
-    for row, draws in _walked(wallet_id):
+    for row, draws in walked(wallet_id):
         if row["wallet_id"] != last_wallet:
             last_wallet, previous, is_broken = row["wallet_id"], GENESIS, False
         proven = link(previous, text_of(row, draws))
@@ -116,9 +119,14 @@ def breaks(*, wallet_id: int | None = None) -> Iterator[Break]:
         previous = row["sha256"]
 
 
-def _walked(wallet_id: int | None) -> Iterator[tuple[dict[str, Any], Draws]]:
-    """Entries in the order of their chains, each with its draws: two streams in one order, merged."""
-    params = {"wallet": wallet_id}
+def walked(
+    wallet_id: int | None, *, first_seq: int = 1, last_seq: int = LAST_SEQ
+) -> Iterator[tuple[dict[str, Any], Draws]]:
+    """Entries in the order of their chains, each with its draws: two streams in one order, merged.
+
+    Only inside a transaction; one walk at a time.
+    """
+    params = {"wallet": wallet_id, "first": first_seq, "last": last_seq}
     names = ("id", "sha256", *FIELDS)
     draws = _stream("chain_draws", _DRAWS, params)
     ahead = next(draws, None)
