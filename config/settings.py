@@ -6,6 +6,7 @@ bring their own PostgreSQL and Valkey (see config/stack). Nothing here guesses f
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,18 @@ BREAKER_WINDOW_SECONDS = env.float("BREAKER_WINDOW_SECONDS", default=600)
 BREAKER_PROBE_SECONDS = env.float("BREAKER_PROBE_SECONDS", default=30)
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
+
+# --- The book's signed heads (accounts/ledger/heads.py) ------------------------------------------------------------
+# 32 random bytes in hexadecimal; without it the key follows from SECRET_KEY, and changes with it.
+_signing_key = env.str("LEDGER_SIGNING_KEY", default="")
+if _signing_key and not re.fullmatch("[0-9a-fA-F]{64}", _signing_key):
+    raise ImproperlyConfigured(
+        "LEDGER_SIGNING_KEY must be 64 hexadecimal digits: python3 -c 'import secrets; print(secrets.token_hex(32))'."
+    )
+LEDGER_SIGNING_KEY = bytes.fromhex(_signing_key)
+# Where they go every day, out of reach of whoever can write to the database: a directory, people, or both.
+LEDGER_HEADS_DIRECTORY = env.str("LEDGER_HEADS_DIRECTORY", default="")
+LEDGER_HEADS_MAIL = env.list("LEDGER_HEADS_MAIL", default=[])
 
 # --- Seen from outside ------------------------------------------------------------------------------------------
 # Who may read /metrics: whoever sends this as a bearer token; without one, only this machine itself.

@@ -19,6 +19,7 @@ from accounts.errors import (
     ReasonRequired,
     WalletNotActive,
 )
+from accounts.ledger import chain
 from accounts.models import Draw, Entry, Wallet
 
 # Far below 2**53, so that an amount survives JSON, and no sum of them overflows a bigint.
@@ -224,11 +225,16 @@ def burn(wallet_id: int, *, amount: int, target: str) -> list[Part]:
     return [Part(grant, Bucket.REMAINING, target, part) for _, grant, part in taken]
 
 
-_ENTRY_FIELDS = [field.attname for field in Entry._meta.concrete_fields if not field.primary_key]
+_ENTRY_FIELDS = [
+    field.attname for field in Entry._meta.concrete_fields if not field.primary_key and field.name != "sha256"
+]
+# The digest is made in the database: the entry before it is only sure to be seen by a statement begun under the lock.
 _WRITE = """
 WITH entry AS (
-    INSERT INTO accounts_entry ({fields}) VALUES ({values})
-    ON CONFLICT (idempotency_key) DO NOTHING RETURNING id
+    INSERT INTO accounts_entry ({fields}, sha256) VALUES ({values}, encode(sha256(convert_to(coalesce(
+        (SELECT sha256 FROM accounts_entry WHERE wallet_id = %(wallet_id)s AND seq = %(seq)s - 1), ''
+    ) || %(canonical)s, 'UTF8')), 'hex'))
+    ON CONFLICT (idempotency_key) DO NOTHING RETURNING id, sha256
 ), draws AS (
     INSERT INTO accounts_draw (entry_id, grant_id, source, target, amount)
     SELECT entry.id, part.grant_id, part.source, part.target, part.amount
@@ -236,7 +242,7 @@ WITH entry AS (
                        %(part_amounts)s::bigint[]) WITH ORDINALITY AS part (grant_id, source, target, amount, place)
     ORDER BY part.place
 )
-SELECT id FROM entry
+SELECT id, sha256 FROM entry
 """.format(fields=", ".join(_ENTRY_FIELDS), values=", ".join(f"%({name})s" for name in _ENTRY_FIELDS))  # noqa: S608
 
 
@@ -247,6 +253,7 @@ def write(entry: Entry, *, delta: Delta, after: After, parts: Sequence[Part] = (
     entry.seq, entry.available_after, entry.held_after, entry.captured_after, _ = after
     params = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     params |= {
+        "canonical": chain.canonical(entry, parts),
         "part_grants": [part.grant_id for part in parts],
         "part_sources": [str(part.source) for part in parts],
         "part_targets": [str(part.target) for part in parts],
@@ -255,7 +262,7 @@ def write(entry: Entry, *, delta: Delta, after: After, parts: Sequence[Part] = (
     found = row(_WRITE, params)
     if found is None:
         raise IdempotencyConflict(key=entry.idempotency_key)
-    entry.pk = found[0]
+    entry.pk, entry.sha256 = found
     entry._state.adding = False
     entry._state.db = connection.alias
     return entry

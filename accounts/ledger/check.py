@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pgtrigger
 from django.db import connection, transaction
 
+from accounts.ledger import chain, heads
 from accounts.models import Wallet
 
 
@@ -224,7 +225,7 @@ def breaches(*, wallet: Wallet | None = None) -> list[Breach]:
     """Every difference in the books, of one wallet or of all; empty when they are whole."""
     with snapshot():
         found = [breach for rule, sql in RULES.items() for breach in _differences(rule, sql, wallet)]
-        return found + list(_missing_triggers())
+        return [*found, *_broken_chains(wallet), *_heads_that_do_not_fit(wallet), *_missing_triggers()]
 
 
 @contextmanager
@@ -243,6 +244,19 @@ def _differences(rule: str, sql: str, wallet: Wallet | None) -> list[Breach]:
     with connection.cursor() as cursor:
         cursor.execute(sql, {"wallet": wallet.pk if wallet else None})
         return [Breach(rule, *(str(value) for value in found)) for found in cursor.fetchall()]
+
+
+def _broken_chains(wallet: Wallet | None) -> Iterator[Breach]:
+    """The first entry of each wallet that was changed, put in or taken out since it was written."""
+    for found in chain.breaks(wallet_id=wallet.pk if wallet else None):
+        subject = f"entry {found.entry_id} (#{found.seq} of wallet {found.wallet_id})"
+        yield Breach("entries-are-chained", subject, "sha256", found.stored or "empty", found.proven)
+
+
+def _heads_that_do_not_fit(wallet: Wallet | None) -> Iterator[Breach]:
+    """What was signed on some day, against what the book says of that day now: this also finds a tail cut off."""
+    for found in heads.mismatches(wallet_id=wallet.pk if wallet else None):
+        yield Breach("entries-are-as-signed", found.subject, "sha256", found.stored, found.proven)
 
 
 def _missing_triggers() -> Iterator[Breach]:

@@ -1,6 +1,6 @@
 """The tables of people and of money; the ledger alone writes the second kind."""
 
-from accounts.models.entries import Draw, Entry
+from accounts.models.entries import Draw, Entry, SignedHead
 from accounts.models.money import (
     Budget,
     BudgetPeriod,
@@ -21,6 +21,7 @@ __all__ = [
     "HoldBudget",
     "Invitation",
     "Membership",
+    "SignedHead",
     "Team",
     "User",
     "Wallet",

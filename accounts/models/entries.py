@@ -91,6 +91,10 @@ class Entry(Written):
     held_after = models.BigIntegerField()
     captured_after = models.BigIntegerField()
     created_at = models.DateTimeField(default=clock.now)
+    sha256 = models.CharField(
+        max_length=64,
+        help_text="Over this row and the digest of the one before it: see accounts/ledger/chain.py.",
+    )
 
     class Meta:
         verbose_name_plural = "entries"
@@ -154,3 +158,18 @@ class Draw(Written):
 
     def __str__(self) -> str:
         return f"{self.amount} of grant {self.grant_id}: {self.source} to {self.target}"
+
+
+class SignedHead(Written):
+    """The heads of all chains at one moment, signed. Also mailed or written elsewhere: see accounts/ledger/heads.py."""
+
+    content = models.TextField(help_text="JSON, byte for byte as it was signed.")
+    key = models.CharField(max_length=64, help_text="Ed25519 public key, hexadecimal.")
+    signature = models.CharField(max_length=128)
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        triggers = [APPEND_ONLY]
+
+    def __str__(self) -> str:
+        return f"heads of {self.created_at:%Y-%m-%d %H:%M}"

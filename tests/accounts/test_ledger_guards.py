@@ -83,10 +83,10 @@ def test_constraints_refuse_what_does_not_add_up(wallet: Wallet, sql: str, const
 COPY = """
 INSERT INTO accounts_entry (wallet_id, seq, kind, hold_id, reason, reference, note, idempotency_key, parameters_sha256,
     granted_delta, available_delta, held_delta, captured_delta, expired_delta, adjusted_out_delta,
-    available_after, held_after, captured_after, created_at)
+    available_after, held_after, captured_after, created_at, sha256)
 SELECT wallet_id, seq + {seq}, '{kind}', hold_id, reason, reference, note, idempotency_key || '{suffix}', '',
     granted_delta, available_delta + {extra}, held_delta, captured_delta, expired_delta, adjusted_out_delta,
-    available_after, held_after, captured_after, created_at
+    available_after, held_after, captured_after, created_at, sha256
 FROM accounts_entry WHERE kind = 'capture'
 """
 

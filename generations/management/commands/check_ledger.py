@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from accounts.ledger import check
+from accounts.ledger import check, heads
 from accounts.ledger.check import Breach
 from accounts.models import Wallet
 from generations.states import SETTLED
@@ -33,6 +33,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json", action="store_true", help="a JSON list of differences; [] when the books are whole"
         )
+        parser.add_argument(
+            "--seal", action="store_true", help="sign the heads of all chains, if the books are whole"
+        )
         parser.add_argument("--team", metavar="SLUG", help="check the wallet of one team only")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,6 +50,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(found)} differences." if found else "The books are whole.")
         if found:
             sys.exit(1)
+        if options["seal"]:
+            heads.seal()
 
 
 def _wallet(slug: str | None) -> Wallet | None:

@@ -1,0 +1,126 @@
+"""Proves a bundle of Clipledger's books with nothing but Python 3.10 or later: `python3 verify.py bundle.zip`.
+
+It believes nothing the bundle says of itself. Every entry is hashed again, over the digest of the entry before it; the
+deltas must add up to the balances, the draws to the deltas, and the signed heads must be the ones in the chain. Give
+the public key you were sent when the books were opened as a second argument: without it a signature only shows that
+one key signed everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from typing import Any
+
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+AFTER = {"available": 0, "held": 1, "captured": 2}
+BUCKETS = ("granted", "available", "held", "captured", "expired", "adjusted_out")
+OF_GRANT = {"outside": "granted", "remaining": "available"}
+
+
+def text(row: Any) -> str:
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def root(y: int, sign: int) -> tuple[int, ...]:
+    """Ed25519 as in RFC 8032: the point with this y, in extended coordinates."""
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P:
+        raise ValueError("not a point of the curve")
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def added(p: tuple[int, ...], q: tuple[int, ...]) -> tuple[int, ...]:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(n: int, p: tuple[int, ...]) -> tuple[int, ...]:
+    total: tuple[int, ...] = (0, 1, 1, 0)
+    while n:
+        total = added(total, p) if n & 1 else total
+        p, n = added(p, p), n >> 1
+    return total
+
+
+def point(data: bytes) -> tuple[int, ...]:
+    number = int.from_bytes(data, "little")
+    return root(number & (2**255 - 1), number >> 255)
+
+
+def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the Ed25519 signature of the message is that of the public key."""
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    scalar = int.from_bytes(signature[32:], "little")
+    digest = hashlib.sha512(signature[:32] + key + message).digest()
+    base = root(4 * pow(5, P - 2, P) % P, 0)
+    left = times(scalar, base)
+    right = added(point(signature[:32]), times(int.from_bytes(digest, "little") % L, point(key)))
+    same = all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
+    return scalar < L and same
+
+
+def entries_hold(bundle: zipfile.ZipFile, first: Any) -> dict[int, str]:
+    """Walk the chain from the entry before the bundle's first; the digests by number, the last of each."""
+    digest, seq, after, digests = first["sha256"], first["seq"], list(first["after"]), {}
+    digests[seq] = digest
+    for line in bundle.open("entries.jsonl"):
+        row = json.loads(line)
+        stored = row.pop("sha256")
+        moved = dict.fromkeys(BUCKETS, 0)
+        for _, source, target, amount in row["draws"]:
+            moved[OF_GRANT.get(source, source)] += amount if source == "outside" else -amount
+            moved[OF_GRANT.get(target, target)] += amount
+        seq, digest = seq + 1, hashlib.sha256((digest + text(row)).encode()).hexdigest()
+        after = [value + row["deltas"][BUCKETS.index(name)] for value, name in zip(after, AFTER, strict=True)]
+        wrong = [
+            name
+            for name, good in {
+                "number": row["seq"] == seq,
+                "digest": stored == digest,
+                "balance": row["after"] == after,
+                "draws": list(moved.values()) == row["deltas"],
+                "sum": row["deltas"][0] == sum(row["deltas"][1:]),
+            }.items()
+            if not good
+        ]
+        if wrong:
+            sys.exit(f"BROKEN at entry #{row['seq']} ({row['at']}): {', '.join(wrong)}")
+        digests[seq] = digest
+    return digests
+
+
+def main(path: str, *keys: str) -> None:
+    bundle = zipfile.ZipFile(path)
+    about = json.loads(bundle.read("about.json"))
+    digests = entries_hold(bundle, about["before"])
+    heads = [json.loads(line) for line in bundle.open("heads.jsonl")]
+    for head in heads:
+        at = head["content"]["at"]
+        if keys and head["key"] not in keys:
+            sys.exit(f"BROKEN: the head of {at} is signed with another key")
+        signed = text(head["content"]).encode()
+        if not is_signed(bytes.fromhex(head["key"]), signed, bytes.fromhex(head["signature"])):
+            sys.exit(f"BROKEN: the head of {at} is not signed with its key")
+        mine = [each for each in head["content"]["heads"] if each["wallet"] == about["wallet"]]
+        for each in mine:
+            if digests.get(each["seq"], each["sha256"]) != each["sha256"]:
+                sys.exit(f"BROKEN: entry #{each['seq']} is not the one signed at {at}")
+    for name, digest in about["files"].items():
+        if hashlib.sha256(bundle.read(name)).hexdigest() != digest:
+            sys.exit(f"BROKEN: {name} is not the file that was put in")
+    print(f"WHOLE: {len(digests) - 1} entries, {len(heads)} signed heads, {about['team']}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
