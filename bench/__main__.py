@@ -31,7 +31,7 @@ def main(names: list[str]) -> None:
     finally:
         connections.close_all()
         teardown_databases(databases, verbosity=0)
-    report.write(found)
+    report.write(found, is_whole_run=not names)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from accounts.models import Wallet
 from bench.house import running_house, sandbox_environment
 from bench.people import make_team
 from bench.report import Measurement, compare
+from bench.sizes import sized
 from generations import lifecycle
 from generations.models import Generation
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -29,7 +30,7 @@ from tests.self_signed import certificate
 
 ENGINE = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
 IN_FLIGHT = 10
-ROUNDS = 5
+ROUNDS = sized(5, 1)
 JOB_SECONDS = 15
 PATIENCE_SECONDS = 120
 

@@ -16,9 +16,10 @@ from accounts import ledger
 from accounts.models import Grant, User, Wallet
 from bench.people import make_team
 from bench.report import Measurement, compare
+from bench.sizes import sized
 
-PAIRS = 60
-ROUNDS = 5
+PAIRS = sized(60, 10)
+ROUNDS = sized(5, 1)
 AMOUNT = 49
 
 

@@ -46,10 +46,10 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
-def write(measurements: Sequence[Measurement]) -> None:
-    """Put these in the file; what an earlier run measured under other names stays beside them."""
+def write(measurements: Sequence[Measurement], *, is_whole_run: bool) -> None:
+    """Put these in the file; after some suites alone, what was measured under other names stays beside them."""
     names = {m.name for m in measurements}
-    before = json.loads(LATEST.read_text()) if LATEST.exists() else []
+    before = json.loads(LATEST.read_text()) if LATEST.exists() and not is_whole_run else []
     kept = [entry for entry in before if entry["name"] not in names]
     LATEST.write_text(json.dumps([*kept, *(asdict(m) for m in measurements)], indent=2) + "\n")
 

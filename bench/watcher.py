@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ from tests.self_signed import certificate
 
 SIZES = sized((10, 100, 1_000, 10_000), (10, 50))
 SUBSCRIBE_SIZES = sized((10, 100), (10,))
-# Pool, how many at once, how many are queued for it, and how long it may take to fill up, in seconds.
+# Pool, how many at once, how many are queued for it, and the most seconds it is given to fill up.
 NAIVE = sized(
-    (("prefork", 8, 100, 12.0), ("gevent", 100, 1_000, 20.0), ("gevent", 1_000, 10_000, 75.0)),
-    (("prefork", 2, 20, 5.0), ("gevent", 20, 100, 6.0)),
+    (("prefork", 8, 100, 60.0), ("gevent", 100, 1_000, 60.0), ("gevent", 1_000, 10_000, 75.0)),
+    (("prefork", 2, 20, 60.0), ("gevent", 20, 100, 60.0)),
 )
 POLLS_PER_SECOND = 250
 WINDOW_SECONDS = sized(20.0, 4.0)
+UP_SECONDS = 60.0
 TABLE = results("watcher.json")
 
 
@@ -123,7 +124,7 @@ def watched(wallet: Wallet, fal: LightFal, size: int) -> Figures:
     seeds.add(size, is_new=False)
     with running([sys.executable, "manage.py", "watch"], env=_our_env(fal, size)) as process:
         with seeds.kept_at(size):
-            time.sleep(_warm_up_seconds(size))
+            _warm_up(fal, size)
             taken = _taken(process.pid, fal)
         late = seeds.delays(since=taken.since, until=taken.until)
     return _figures("watcher", size, size, taken, late)
@@ -146,7 +147,7 @@ def _other_side(design: str, command: list[str], env: dict[str, str], fal: Light
         lines = process.stdout
         assert lines is not None
         threading.Thread(target=lambda: heard.extend(map(float, lines)), daemon=True).start()
-        time.sleep(_warm_up_seconds(size))
+        _warm_up(fal, size)
         fal.posts_whole_jobs()
         before = len(heard)
         taken = _taken(process.pid, fal)
@@ -167,14 +168,14 @@ def celery_tasks(
         subprocess.run([sys.executable, "-m", "bench.naive", str(queued), ENGINE], env=env, check=True)
         command = [*naive.COMMAND, f"--pool={pool}", f"--concurrency={at_once}"]
         with running(command, env=env) as process:
-            time.sleep(fill_seconds)
+            _wait(lambda: _held(fal, log) >= at_once, fill_seconds)
             fal.posts_whole_jobs()
-            held = [_held(fal, log)]
+            at_fal = _held(fal, log)
             taken = _taken(process.pid, fal)
-            held.append(_held(fal, log))
+            at_fal = round((at_fal + _held(fal, log)) / 2)
         naive.forget_queue()
     late = [delay for at, delay in naive.ended(log) if taken.since <= at <= taken.until]
-    return _figures(design, queued, sum(held) // 2, taken, late)
+    return _figures(design, queued, at_fal, taken, late)
 
 
 def _held(fal: LightFal, log: Path) -> int:
@@ -182,9 +183,22 @@ def _held(fal: LightFal, log: Path) -> int:
     return fal.counts().get("posts", 0) - len(naive.ended(log))
 
 
-def _warm_up_seconds(size: int) -> float:
-    """Until everything was claimed and looked at once, and a little more."""
-    return 6 + size / POLLS_PER_SECOND * 1.25
+def _warm_up(fal: LightFal, size: int) -> None:
+    """From the first question, until everything was claimed and looked at once, and a little more."""
+    before = _questions(fal.counts())
+    if size:
+        _wait(lambda: _questions(fal.counts()) > before, UP_SECONDS)
+    time.sleep(4 + size / POLLS_PER_SECOND * 1.25)
+
+
+def _wait(is_so: Callable[[], bool], most_seconds: float) -> None:
+    deadline = time.monotonic() + most_seconds
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _questions(counts: Mapping[str, int]) -> int:
+    return counts.get("asks", 0) + counts.get("streams", 0)
 
 
 @dataclass(frozen=True)
@@ -211,14 +225,13 @@ def _taken(pid: int, fal: LightFal) -> Taken:
     before, (since, cpu, server_cpu) = fal.counts(), (clock() for clock in clocks)
     time.sleep(WINDOW_SECONDS)
     (until, cpu_after, server_cpu_after), after = (clock() for clock in clocks), fal.counts()
-    requests = sum(after.get(name, 0) - before.get(name, 0) for name in ("asks", "streams"))
     return Taken(
         since=since,
         until=until,
         cpu_seconds=cpu_after - cpu,
         server_cpu_seconds=server_cpu_after - server_cpu,
         mib=pss_mib(pid),
-        requests=requests,
+        requests=_questions(after) - _questions(before),
         fullest_second=after.get("fullest_second", 0),
         streams=after.get("streams_open", 0),
     )
