@@ -60,9 +60,7 @@ class Arming:
         """The variable by which a process knows its name in the fleet."""
         return f"{PROCESS}={process}"
 
-    def arm(
-        self, step: str, *, process: str = "worker", needle: object = "", do: Deed = "kill"
-    ) -> Blow:
+    def arm(self, step: str, *, process: str = "worker", needle: object = "", do: Deed = "kill") -> Blow:
         """Have the next process whose name begins so, and whose call speaks of the needle, killed or held there."""
         assert step in POINTS, step
         blow = Blow(self.directory, f"{step}@{uuid.uuid4().hex}")

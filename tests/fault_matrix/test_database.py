@@ -1,4 +1,4 @@
-"""PostgreSQL goes away under everybody's hands and comes back: nothing that was confirmed is missing, nothing is double."""
+"""PostgreSQL goes away under everybody's hands and comes back: nothing confirmed is missing, nothing is double."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL between two steps of real processes: web, worker, watcher. The victims take their whole process group along."""
+"""SIGKILL between two steps of real processes: web, worker, watcher; most with their whole process group."""
 
 from __future__ import annotations
 
