@@ -13,9 +13,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.models import Invitation, Membership, Team, User
 from accounts.models.people import Role
 
@@ -63,7 +62,7 @@ def invite(
         _lock(team.pk)
         if Membership.objects.filter(team=team, user__email__iexact=email, is_active=True).exists():
             raise AlreadyMember(f"{email} is a member of {team} already.")
-        now = timezone.now()
+        now = clock.now()
         _open_for(team).filter(email__iexact=email).update(revoked_at=now)
         invitation = Invitation.objects.create(
             team=team,
@@ -113,14 +112,14 @@ def accept(token: str, *, user: User | None = None, name: str = "", password: st
         raise PeopleError(f"This invitation is for {locked.email}; you are signed in as {member.email}.")
     membership = _join(locked, member)
     _give_budget(locked, member)
-    locked.accepted_at, locked.accepted_by = timezone.now(), member
+    locked.accepted_at, locked.accepted_by = clock.now(), member
     locked.save(update_fields=["accepted_at", "accepted_by"])
     return membership
 
 
 def revoke(invitation: Invitation) -> None:
     """Withdraw an invitation; one that is used, withdrawn or expired stays as it is."""
-    _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=timezone.now())
+    _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=clock.now())
 
 
 @transaction.atomic
@@ -191,7 +190,7 @@ def _give_budget(invitation: Invitation, member: User) -> None:
 
 def _open_for(team: Team) -> QuerySet[Invitation]:
     return Invitation.objects.filter(
-        team=team, accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=timezone.now()
+        team=team, accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=clock.now()
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from generations import trace
+from generations import queue, trace
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,8 +18,8 @@ app = Celery("clipledger")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["generations"])
 app.conf.beat_schedule = {
-    "dispatch": {"task": "generations.dispatch", "schedule": 2.0, "options": {"expires": 10}},
-    "sweep": {"task": "generations.sweep", "schedule": 15.0, "options": {"expires": 60}},
+    "dispatch": {"task": "generations.dispatch", "schedule": 2.0, "options": {"expires": queue.BELL_SECONDS}},
+    "sweep": {"task": "generations.sweep", "schedule": 15.0, "options": {"expires": queue.BELL_SECONDS}},
 }
 
 

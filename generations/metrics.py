@@ -14,11 +14,11 @@ from typing import Any
 from celery import current_app
 from django.db import connection
 from django.db.models import Count, Min, Sum
-from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from accounts import clock
 from accounts.models import Wallet
 from generations import pulse, stuck
 from generations.lifecycle import leases
@@ -39,7 +39,7 @@ class Installation(Collector):
     """One scrape. Each part is a few statements and some families of figures."""
 
     def collect(self) -> Iterable[Metric]:
-        now = timezone.now()
+        now = clock.now()
         yield from _in_flight(now)
         yield from _loose_ends(now)
         yield from _credits()

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from functools import cache
 from typing import cast
 
 import redis
 from django.conf import settings
+
+from accounts import clock
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def here() -> str:
 
 def beat(kind: str, owner: str) -> None:
     """`owner` is alive and has just done what `kind` says. Without Valkey it is alive all the same."""
-    now = time.time()
+    now = clock.now().timestamp()
     try:
         with _valkey().pipeline(transaction=False) as pipe:
             pipe.zadd(PREFIX + kind, {owner: now})
@@ -53,7 +54,7 @@ def leave(kind: str, owner: str) -> None:
 
 def ages(kind: str) -> dict[str, float] | None:
     """Seconds since each owner's last beat, none older than an hour; None where Valkey does not answer."""
-    now = time.time()
+    now = clock.now().timestamp()
     try:
         found = cast(
             list[tuple[bytes, float]],

@@ -26,6 +26,8 @@ INGEST = "generations.ingest"
 CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
+# Whoever answers a bell may have a clock that is hours off; one that nobody answered is worth nothing for longer.
+BELL_SECONDS = 6 * 3600
 LIVE_PREFIX = "clipledger:live:"
 PATIENCE_SECONDS = 1.0
 SPARED_SECONDS = 1.0
@@ -44,7 +46,7 @@ def _send(name: str, args: tuple[str, ...]) -> None:
         return
     try:
         with pools.producers[_bell(os.getpid())].acquire(block=True, timeout=PATIENCE_SECONDS) as producer:
-            current_app.send_task(name, args=args, expires=600, producer=producer)
+            current_app.send_task(name, args=args, expires=BELL_SECONDS, producer=producer)
     except Exception as error:  # noqa: BLE001 - any transport's own: the sweep does the rest
         log.warning("bell %s%r not rung: %s", name, args, error)
         _spare()

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Prefetch, Q, QuerySet
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models import Hold
 from generations.lifecycle import leases
 from generations.lifecycle.dispatching import places_taken
@@ -52,7 +52,7 @@ class Report:
 
 def report() -> Report:
     """A number of queries that does not grow with what is stuck."""
-    now = timezone.now()
+    now = clock.now()
     pause = DispatchPause.current()
     has_room = pause is None and places_taken(now) < settings.FAL_CONCURRENCY + settings.FAL_LEAD
     rows = _stuck(now, has_room=has_room)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from accounts import clock
 from generations import fal, lifecycle, trace
 from generations.fal.signatures import JwksCache, KeysUnavailable, SignatureError
 
@@ -32,7 +32,10 @@ def receive(request: HttpRequest, token: str) -> HttpResponse:
         return HttpResponse("too long", status=413, content_type="text/plain")
     try:
         signed = _keys(lifecycle.fal_config()).verify(
-            request.headers, body, now=time.time(), expected_user_id=settings.FAL_WEBHOOK_USER_ID or None
+            request.headers,
+            body,
+            now=clock.now().timestamp(),
+            expected_user_id=settings.FAL_WEBHOOK_USER_ID or None,
         )
     except KeysUnavailable as error:
         log.warning("a webhook could not be checked: %s", error)

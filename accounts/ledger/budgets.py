@@ -14,8 +14,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from accounts.errors import BookOutOfBalance, BudgetExceeded, InvalidAmount
 from accounts.ledger import book
 from accounts.ledger.book import Delta
@@ -148,7 +148,7 @@ def _link(hold_id: uuid.UUID, windows: list[int]) -> None:
 
 def budget_status(wallet: Wallet, user: User, *, now: datetime | None = None) -> list[BudgetStatus]:
     """Every active budget of a member with what is spent, held and left in its running window, shortest first."""
-    now = now or timezone.now()
+    now = now or clock.now()
     budgets = {
         budget.pk: budget for budget in Budget.objects.filter(wallet=wallet, user=user, is_active=True)
     }
@@ -220,7 +220,7 @@ def _change(
     reason: str,
     now: datetime | None,
 ) -> Budget:
-    now = now or timezone.now()
+    now = now or clock.now()
     with transaction.atomic():
         # Under the wallet's lock, so that two admins' changes come one after the other, in the book's order.
         book.lock(wallet.pk)

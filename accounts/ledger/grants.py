@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Sum
-from django.utils import timezone
 
+from accounts import clock
 from accounts.errors import InvalidAmount, InvalidExpiry, ReasonRequired
 from accounts.ledger import book
 from accounts.ledger.book import Bucket, Delta, Part
@@ -37,7 +37,7 @@ def open_wallet(team: Team) -> Wallet:
 
 def balance(wallet: Wallet, *, now: datetime | None = None) -> Balance:
     """What the wallet has, from its own row: the cost does not grow with the book."""
-    now = now or timezone.now()
+    now = now or clock.now()
     fresh = Wallet.objects.get(pk=wallet.pk)
     due = 0
     if fresh.next_expiry_at is not None and fresh.next_expiry_at <= now:
@@ -72,7 +72,7 @@ def grant(
     `source` is a `Source`; `reference` names the invoice or campaign. Raises `InvalidAmount`, `InvalidExpiry`,
     `ReasonRequired`, `IdempotencyConflict`.
     """
-    now = now or timezone.now()
+    now = now or clock.now()
     amount = book.checked_amount(amount)
     if expires_at is not None and expires_at <= now:
         raise InvalidExpiry(expires_at=expires_at)
@@ -106,7 +106,7 @@ def adjust(
     Held credits are out of reach. Raises `ReasonRequired` without actor or reason, `InsufficientCredits`,
     `InvalidAmount`, `IdempotencyConflict`.
     """
-    now = now or timezone.now()
+    now = now or clock.now()
     reason = book.checked_reason(reason)
     if actor is None:
         raise ReasonRequired
@@ -166,12 +166,12 @@ def expire(wallet: Wallet, *, now: datetime | None = None) -> Entry | None:
     """Settle what has expired; None if nothing had. Any other operation does it by itself: this is for tidiness."""
     with transaction.atomic():
         book.lock(wallet.pk)
-        return book.settle_expiry(wallet.pk, now=now or timezone.now())
+        return book.settle_expiry(wallet.pk, now=now or clock.now())
 
 
 def expire_due(*, now: datetime | None = None, limit: int = 200) -> int:
     """Settle every wallet whose expiry has come, at most `limit`; how many it were. For the sweep."""
-    now = now or timezone.now()
+    now = now or clock.now()
     due = Wallet.objects.filter(next_expiry_at__lte=now).order_by("next_expiry_at")[:limit]
     for wallet in due:
         expire(wallet, now=now)
@@ -192,7 +192,7 @@ def _turn(
     wallet: Wallet, status: Wallet.Status, kind: Entry.Kind, *, actor: User, reason: str, now: datetime | None
 ) -> Entry | None:
     reason = book.checked_reason(reason)
-    now = now or timezone.now()
+    now = now or clock.now()
     with transaction.atomic():
         if book.lock(wallet.pk).status == status:
             return None

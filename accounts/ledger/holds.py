@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from accounts.errors import HoldAlreadyResolved, InvalidAmount, ReasonRequired
 from accounts.ledger import book, budgets
 from accounts.ledger.book import After, Bucket, Delta, Part
@@ -33,7 +33,7 @@ def hold(
 
     Raises `InsufficientCredits`, `BudgetExceeded`, `WalletNotActive`, `InvalidAmount`, `IdempotencyConflict`.
     """
-    now = now or timezone.now()
+    now = now or clock.now()
     amount = book.checked_amount(amount)
     entry = Entry(
         wallet_id=wallet.pk,
@@ -136,7 +136,7 @@ def _resolve(
     actor: User | None,
     now: datetime | None,
 ) -> Entry:
-    now = now or timezone.now()
+    now = now or clock.now()
     entry = Entry(kind=kind, hold_id=hold.pk, actor=actor, reason=book.checked_reason(reason), created_at=now)
     params = {"hold": hold.pk, "state": _STATE_OF[kind].value, "captured": captured, "now": now}
     with transaction.atomic():
@@ -314,7 +314,7 @@ def refund(
     A grant that has expired meanwhile lives 30 more days for what returns to it. The window of the hold's budget is
     credited, not today's. Raises `ReasonRequired` without actor or reason, `InvalidAmount` above what is captured.
     """
-    now = now or timezone.now()
+    now = now or clock.now()
     amount = book.checked_amount(amount)
     reason = book.checked_reason(reason)
     if actor is None:

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models.money import APPEND_ONLY, Grant, Hold, Wallet
 
 
@@ -90,7 +90,7 @@ class Entry(Written):
     available_after = models.BigIntegerField()
     held_after = models.BigIntegerField()
     captured_after = models.BigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         verbose_name_plural = "entries"

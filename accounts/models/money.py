@@ -14,8 +14,8 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models.people import Team
 
 NEVER = "never"
@@ -61,7 +61,7 @@ class Wallet(models.Model):
         blank=True,
         help_text="Never later than the first expiry among the open grants; settled then.",
     )
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         constraints = [
@@ -111,7 +111,7 @@ class Grant(models.Model):
     )
     note = models.CharField(max_length=300, blank=True)
     reference = models.CharField(max_length=120, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     # A plain `remaining > 0` in the partial index would make every burn a non-HOT update; a generated column does not.
     is_open = models.GeneratedField(
         expression=Q(remaining__gt=0),  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ class Budget(models.Model):
     limit_credits = models.BigIntegerField()
     is_hard = models.BooleanField(default=True, help_text="Hard budgets refuse; soft ones only warn.")
     is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         constraints = [
@@ -236,7 +236,7 @@ class Hold(models.Model):
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)
     state = models.CharField(max_length=10, choices=State, default=State.HELD)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

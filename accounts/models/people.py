@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -74,7 +75,20 @@ class Team(models.Model):
         validators=[validate_time_zone],
         help_text="Budget periods begin at midnight here, for example Europe/Berlin.",
     )
+    share_weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="How many turns at fal its members get while a member of another team gets one.",
+    )
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="team_share_weight_positive",
+                condition=models.Q(share_weight__gte=1, share_weight__lte=100),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

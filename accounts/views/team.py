@@ -12,10 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import ledger, people
+from accounts import clock, ledger, people
 from accounts.forms import BudgetForm, BudgetRemovalForm, InvitationForm, RoleForm
 from accounts.models import Invitation, Membership
 from accounts.models.money import Period
@@ -158,7 +157,7 @@ def _limit_words(*, limit_credits: int, period: str, **_: Any) -> str:
 def _budget_page(
     request: HttpRequest, other: Membership, form: BudgetForm, *, removal: BudgetRemovalForm | None = None
 ) -> HttpResponse:
-    budgets = ledger.budget_status(ledger.open_wallet(other.team), other.user, now=timezone.now())
+    budgets = ledger.budget_status(ledger.open_wallet(other.team), other.user, now=clock.now())
     context = {"form": form, "removal": removal, "other": other, "budgets": budgets}
     is_wrong = form.is_bound or removal is not None
     return render(request, "accounts/budget.html", context, status=422 if is_wrong else 200)
@@ -173,7 +172,7 @@ def _member(pk: int, admin: Membership) -> Membership:
 def _page(
     request: HttpRequest, membership: Membership, form: InvitationForm, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
-    now = timezone.now()
+    now = clock.now()
     rows = (
         Membership.objects.filter(team=membership.team, is_active=True).select_related("user").order_by("pk")
     )

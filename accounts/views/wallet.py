@@ -5,10 +5,9 @@ from __future__ import annotations
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.models import Entry, Membership, Wallet
 from accounts.permissions import member_required
 
@@ -36,7 +35,7 @@ def wallet(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 def _whole_page(
     request: HttpRequest, book: Wallet, membership: Membership, listing: dict[str, object]
 ) -> HttpResponse:
-    now = timezone.now()
+    now = clock.now()
     context = {
         "book": book,
         "balance": ledger.balance(book, now=now),

@@ -9,10 +9,8 @@ restarts, cuts, fills and locks. When it is quiet again everything is counted, a
 same digest on the certificate. Which process was at which line when it was struck is the machine's affair and differs
 from run to run; so a breach may need several runs of its seed to come back.
 
-What is struck, and how: `saboteur.STRIKES`. Left out: the jump of a clock. Linux keeps one wall clock for all processes
-of a machine (its time namespaces cover the monotonic ones only), so a jump would need root and hit everything else that
-runs here, the drill's own measurements included; it belongs into a virtual machine. Deadlines that depend on the wall
-clock are tested in tests/bad_days by moving the rows' times instead.
+What is struck, and how: `saboteur.STRIKES`. A wall clock jumps inside the process it is put wrong for (`jumps`), since
+Linux keeps one for all processes of a machine; PostgreSQL's own, which all decisions follow, is left alone here.
 
 `house` says where everything lies, `fleet` keeps the processes, `saboteur` strikes, `customers` order, `fal_books`
 reads what the sandbox did, `checks` compares, `certificate` prints, `performance` puts it all together.

@@ -11,7 +11,7 @@ from generations.drill.checks import Evidence
 from generations.models import Delivery
 from generations.states import State
 
-LEFT_OUT = "clock jumps (one wall clock for the whole machine; see generations/drill)"
+LEFT_OUT = "jumps of PostgreSQL's own clock (tests/bad_days/test_clocks_jump.py has them)"
 
 TABLES = (
     *("outcomes", "failures", "ordering", "refusals_on_the_way", "wire", "bill_usd"),

@@ -50,8 +50,13 @@ KILLS = ("web", "worker-1", "worker-2", "watcher-1", "watcher-2", "sandbox", "be
 ROUND = (
     *("kill", "kill", "kill", "kill child", "freeze", "flush broker", "freeze broker"),
     *("restart database", "crash database", "cut connections", "fill storage", "lock account"),
+    *("jump clock", "jump clock"),
 )
-LASTING = frozenset({"freeze", "freeze broker", "fill storage", "lock account"})
+LASTING = frozenset({"freeze", "freeze broker", "fill storage", "lock account", "jump clock"})
+# The sandbox keeps the right time: it is not ours, and what it signs is judged by the time.
+CLOCKS = tuple(name for name in KILLS if name != "sandbox")
+JUMPS_SECONDS = (-3600, 3600)
+EVERYWHERE = "everywhere"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """One blow of the saboteur; `choice` picks among the children of the victim."""
+    """One blow of the saboteur; `choice` picks among the children of the victim, or how a clock jumps."""
 
     at_seconds: float
     kind: str
@@ -169,6 +174,8 @@ def _strike(chance: random.Random, kind: str, at_seconds: float) -> Strike:
         victim = chance.choice([name for name in KILLS if name.startswith("worker")])
     elif kind == "freeze":
         victim = chance.choice([name for name in KILLS if name.startswith(("worker", "watcher", "sandbox"))])
+    elif kind == "jump clock":
+        victim = chance.choice((*CLOCKS, EVERYWHERE))
     lasts = round(chance.uniform(1.5, 8), 2) if kind in LASTING else 0.0
     return Strike(
         at_seconds=round(at_seconds, 3), kind=kind, victim=victim, seconds=lasts, choice=chance.randrange(100)

@@ -17,7 +17,7 @@ import redis
 
 from generations.drill.fal_books import FalBooks
 from generations.drill.fleet import Fleet
-from generations.drill.plan import Strike
+from generations.drill.plan import CLOCKS, EVERYWHERE, JUMPS_SECONDS, Strike
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,13 @@ class Saboteur:
     def empty_storage(self, _strike: Strike) -> None:
         self.fleet.limit_files(resource.RLIM_INFINITY)
 
+    def jump_clock(self, strike: Strike) -> bool:
+        """By an hour, forwards or back, for one process or for all of ours; PostgreSQL's clock stays right."""
+        return self.fleet.set_clock(_clocks(strike), JUMPS_SECONDS[strike.choice % len(JUMPS_SECONDS)])
+
+    def right_clock(self, strike: Strike) -> None:
+        self.fleet.set_clock(_clocks(strike), 0)
+
     def lock_account(self, _strike: Strike) -> bool:
         return self.books.settings(locked="Exhausted balance. The drill did it.")
 
@@ -125,13 +132,19 @@ STRIKES: dict[str, Callable[[Saboteur, Strike], bool]] = {
     "cut connections": Saboteur.cut_connections,
     "fill storage": Saboteur.fill_storage,
     "lock account": Saboteur.lock_account,
+    "jump clock": Saboteur.jump_clock,
 }
 UNDO: dict[str, Callable[[Saboteur, Strike], object]] = {
     "freeze": Saboteur.thaw,
     "freeze broker": Saboteur.thaw_broker,
     "fill storage": Saboteur.empty_storage,
     "lock account": Saboteur.unlock_account,
+    "jump clock": Saboteur.right_clock,
 }
+
+
+def _clocks(strike: Strike) -> Sequence[str]:
+    return CLOCKS if strike.victim == EVERYWHERE else [strike.victim]
 
 
 def _tried(work: Callable[[], object]) -> bool:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, queue, trace
 from generations.lifecycle import moves
 from generations.models import Attempt, DispatchPause, Generation
@@ -35,7 +35,7 @@ def accepted(attempt: Attempt, receipt: fal.Submitted) -> bool:
             trace.bound(generation=attempt.generation_id, attempt=attempt.pk, fal_request=receipt.request_id),
             transaction.atomic(),
         ):
-            return _accept(attempt, receipt, now=timezone.now())
+            return _accept(attempt, receipt, now=clock.now())
     except IntegrityError:
         log.exception(
             "request %s is already another attempt's; attempt %s left as it is",
@@ -73,7 +73,7 @@ def _accept(attempt: Attempt, receipt: fal.Submitted, *, now: datetime) -> bool:
 @trace.of("attempt")
 def lost(attempt_id: int) -> bool:
     """Nobody knows whether fal has it: it is never sent again, and the hold stays until somebody does know."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         attempt = Attempt.objects.get(pk=attempt_id)
         generation = moves.lock(attempt.generation_id)
@@ -115,7 +115,7 @@ def given_up(attempt_id: int, outcome: fal.Outcome) -> bool:
 @trace.of("attempt")
 def put_back(attempt_id: int, *, reason: str, delay_seconds: float) -> bool:
     """It never reached fal and is nobody's failure (the account is locked): the generation waits, untouched."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         attempt = Attempt.objects.select_related("generation").get(pk=attempt_id)
         generation = moves.lock(attempt.generation_id)
@@ -136,7 +136,7 @@ def _end(
     retry_after_seconds: float | None = None,
     **evidence: object,
 ) -> bool:
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         attempt = Attempt.objects.get(pk=attempt_id)
         generation = moves.lock(attempt.generation_id)

@@ -6,8 +6,8 @@ import logging
 import uuid
 
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models import User
 from generations import fal, queue, trace
 from generations.lifecycle import attempts, moves
@@ -23,7 +23,7 @@ def cancel(generation: Generation, *, actor: User) -> bool:
 
     A clip that fal finishes all the same is kept and paid for; the credits follow whichever of the two came first.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         row = moves.lock(generation.pk)
         if row.state == State.REQUESTED:
@@ -54,7 +54,7 @@ def send_cancel(generation_id: uuid.UUID | str) -> bool:
 
 def _taken(attempt: Attempt, answer: fal.CancelAnswer) -> None:
     """A running request may still complete, so only the two definite answers end it here."""
-    now = timezone.now()
+    now = clock.now()
     Attempt.objects.filter(pk=attempt.pk).update(cancel_sent_at=now)
     Generation.objects.filter(pk=attempt.generation_id, state__in=AT_FAL).update(next_check_at=now)
     if answer in {fal.CancelAnswer.REMOVED, fal.CancelAnswer.NOT_FOUND}:

@@ -14,8 +14,8 @@ from decimal import Decimal
 from django.conf import settings
 from django.core.cache import cache
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal
 from generations.lifecycle.connection import fal_client
 from generations.models import Attempt
@@ -31,7 +31,7 @@ ASKED_AGAIN_SHARE = 0.25
 
 def record_costs() -> int:
     """Write the cost of attempts that ended lately; how many."""
-    now = timezone.now()
+    now = clock.now()
     rows = Attempt.objects.filter(fal_cost_usd__isnull=True, ended_at__gte=now - timedelta(days=2))
     found = list(rows.filter(billable_units__isnull=False).select_related("generation")[:BATCH])
     return sum(_record(attempt) for attempt in found) + _record_billed(rows, now=now)

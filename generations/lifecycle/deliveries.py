@@ -7,8 +7,8 @@ import logging
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, queue, trace
 from generations.lifecycle import attempts, watching
 from generations.lifecycle.connection import fal_client
@@ -61,7 +61,7 @@ def process_delivery(delivery_id: int | str) -> bool:
         return False
     return (
         Delivery.objects.filter(pk=found.pk, processed_at__isnull=True).update(
-            processed_at=timezone.now(), outcome=outcome[:200]
+            processed_at=clock.now(), outcome=outcome[:200]
         )
         == 1
     )

@@ -18,8 +18,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max, Q
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, queue, trace
 from generations.lifecycle import attempts, leases, moves, pictures
 from generations.lifecycle.connection import fal_client, tags_of, webhook_url
@@ -72,7 +72,7 @@ def dispatch() -> int:
 
 def _claim_next() -> Claim | None:
     """The lease on the next generation in turn, if fal has a place free and nothing pauses the sending."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CLAIM_LOCK])
@@ -158,7 +158,7 @@ def waiting_positions() -> Positions:
     )
     queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
     counts = Counter(user for _, user in waiting)
-    turns = {user: turn for turn, user in enumerate(_turns(counts, timezone.now()))}
+    turns = {user: turn for turn, user in enumerate(_turns(counts, clock.now()))}
     own: Counter[int] = Counter()
     found = Positions()
     for pk, user in waiting:
@@ -197,7 +197,7 @@ def _upload_failed(attempt: Attempt, problem: Exception) -> None:
 
 def _record_attempt(claim: Claim, body: dict[str, Any]) -> Attempt | None:
     """Commit the attempt as *sending*. None where the member cancelled, or the lease went to another, meanwhile."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         generation = moves.lock(claim.generation_id)
         if generation.lease_owner != claim.owner or not moves.submitted(generation, now=now):
@@ -258,7 +258,7 @@ def _again(error: fal.FalError) -> fal.FalError:
 
 def pause(error: fal.FalError) -> None:
     """Stop sending for everybody: fal refuses the account. Nothing fails; a single probe goes now and then."""
-    outcome, now = error.outcome, timezone.now()
+    outcome, now = error.outcome, clock.now()
     probe_at = now + timedelta(seconds=settings.PAUSE_PROBE_SECONDS)
     _, is_new = DispatchPause.objects.get_or_create(
         pk=1, defaults={"reason": str(error)[:300], "code": outcome.reason[:40], "probe_at": probe_at}

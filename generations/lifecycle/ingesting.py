@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, media, trace
 from generations.lifecycle import attempts, leases, moves
 from generations.lifecycle.connection import fal_client, receipt_of
@@ -76,7 +76,7 @@ def _clip_url(attempt: Attempt) -> str | None:
 def _stumbled(attempt: Attempt) -> bool:
     """What nobody foresaw (an answer our database cannot hold, say) must not hold credits for ever."""
     _count_failure(attempt)
-    if timezone.now() > _completed_at(attempt) + RESULT_PATIENCE:
+    if clock.now() > _completed_at(attempt) + RESULT_PATIENCE:
         return attempts.given_up(attempt.pk, NOT_BROUGHT_HOME)
     _try_later(attempt)
     return False
@@ -117,7 +117,7 @@ def _no_result(attempt: Attempt, error: fal.FalError) -> None:
     if isinstance(error, fal.RequestUnknown) and _count_failure(attempt) >= MOST_RESULT_MISSES:
         attempts.given_up(attempt.pk, RESULT_GONE)
         return
-    if timezone.now() > _completed_at(attempt) + RESULT_PATIENCE:
+    if clock.now() > _completed_at(attempt) + RESULT_PATIENCE:
         attempts.given_up(attempt.pk, RESULT_NEVER_CAME)
         return
     _try_later(attempt, at_least_seconds=error.retry_after_seconds or 0)
@@ -152,7 +152,7 @@ def _no_clip(attempt: Attempt, error: media.ClipError) -> bool:
     )
     tries = _count_failure(attempt)
     kept_until = _completed_at(attempt) + timedelta(seconds=settings.FAL_OUTPUT_SECONDS)
-    if (error.max_tries is not None and tries >= error.max_tries) or timezone.now() > kept_until:
+    if (error.max_tries is not None and tries >= error.max_tries) or clock.now() > kept_until:
         code = _code_of(error)
         return attempts.given_up(attempt.pk, attempts.of_ours(code, error.member_message))
     if not is_storage:
@@ -176,7 +176,7 @@ def _count_failure(attempt: Attempt) -> int:
 def _try_later(attempt: Attempt, *, at_least_seconds: float = 0) -> None:
     tries = min(attempt.fetch_failures, 6)
     pause = min(settings.RETRY_SECONDS * 2**tries, LONGEST_PAUSE_SECONDS)
-    at = timezone.now() + timedelta(seconds=max(pause, at_least_seconds))
+    at = clock.now() + timedelta(seconds=max(pause, at_least_seconds))
     Generation.objects.filter(pk=attempt.generation_id, state=State.STORING).update(next_check_at=at)
 
 
@@ -186,7 +186,7 @@ def _completed_at(attempt: Attempt) -> datetime:
 
 def _succeed(attempt: Attempt, stored: media.StoredClip) -> bool:
     """Output, the end of the attempt, the state and the capture: one transaction."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         generation = moves.lock(attempt.generation_id)
         rows = Attempt.objects.filter(pk=attempt.pk, state__in=OPEN_ATTEMPTS)

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, Q
-from django.utils import timezone
 
+from accounts import clock
 from generations.models import Generation
 from generations.states import State
 
@@ -29,17 +29,25 @@ def new_owner(kind: str) -> str:
 
 
 def free(now: datetime, *, prefix: str = "") -> Q:
-    """Rows nobody holds a lease on; `prefix` reaches the generation from another table."""
-    return Q(**{f"{prefix}lease_until__isnull": True}) | Q(**{f"{prefix}lease_until__lt": now})
+    """Rows nobody holds a lease on; `prefix` reaches the generation from another table.
+
+    No lease is given for so long as two: one that ends later was written before the clock was put back.
+    """
+    none, lapsed = Q(**{f"{prefix}lease_until__isnull": True}), Q(**{f"{prefix}lease_until__lt": now})
+    return none | lapsed | Q(**{f"{prefix}lease_until__gt": now + 2 * length()})
+
+
+def length() -> timedelta:
+    return timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def until(now: datetime) -> datetime:
-    return now + timedelta(seconds=settings.LEASE_SECONDS)
+    return now + length()
 
 
 def take(generation_id: uuid.UUID | str, *, owner: str, states: Collection[State]) -> bool:
     """Take the lease if it is free and the generation is in one of `states`."""
-    now = timezone.now()
+    now = clock.now()
     rows = Generation.objects.filter(free(now), pk=generation_id, state__in=states)
     return rows.update(lease_owner=owner, lease_until=until(now)) == 1
 
@@ -47,7 +55,7 @@ def take(generation_id: uuid.UUID | str, *, owner: str, states: Collection[State
 def renew(ids: Iterable[uuid.UUID | str], *, owner: str) -> int:
     """Lengthen the leases `owner` still holds; how many they were."""
     rows = Generation.objects.filter(pk__in=list(ids), lease_owner=owner)
-    return rows.update(lease_until=until(timezone.now()))
+    return rows.update(lease_until=until(clock.now()))
 
 
 def renew_all(*, owner: str, states: Collection[State]) -> set[uuid.UUID]:
@@ -56,7 +64,7 @@ def renew_all(*, owner: str, states: Collection[State]) -> set[uuid.UUID]:
         cursor.execute(
             """UPDATE generations_generation SET lease_until = %(until)s
             WHERE lease_owner = %(owner)s AND state = ANY(%(states)s) RETURNING id""",
-            {"until": until(timezone.now()), "owner": owner, "states": [state.value for state in states]},
+            {"until": until(clock.now()), "owner": owner, "states": [state.value for state in states]},
         )
         return {row[0] for row in cursor.fetchall()}
 
@@ -64,7 +72,7 @@ def renew_all(*, owner: str, states: Collection[State]) -> set[uuid.UUID]:
 def holders(kind: str, *, states: Collection[State]) -> int:
     """How many owners of a kind hold leases on rows in `states`."""
     rows = Generation.objects.filter(
-        state__in=states, lease_owner__startswith=f"{kind}@", lease_until__gte=timezone.now()
+        state__in=states, lease_owner__startswith=f"{kind}@", lease_until__gte=clock.now()
     )
     return int(rows.aggregate(count=Count("lease_owner", distinct=True))["count"])
 
@@ -83,7 +91,7 @@ def give_back_all(*, owner: str, states: Collection[State]) -> int:
 
 def claim_due(*, owner: str, states: Collection[State], limit: int) -> list[uuid.UUID]:
     """Take leases on up to `limit` due rows with an accepted attempt, skipping what another is just claiming."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         due = Generation.objects.filter(
             free(now), state__in=states, next_check_at__lte=now, attempts__state="accepted"

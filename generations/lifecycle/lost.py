@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, trace
 from generations.lifecycle import attempts, moves
 from generations.lifecycle.connection import fal_client
@@ -39,7 +39,7 @@ def resolve(generation_id: uuid.UUID | str) -> bool:
     attempt = attempts.open_attempt(generation_id)
     if attempt is None or attempt.state != AttemptState.LOST:
         return False
-    now = timezone.now()
+    now = clock.now()
     try:
         history = _unclaimed(_history(attempt, now))
     except fal.FalError as error:

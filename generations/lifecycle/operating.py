@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models import User
 from generations import queue, trace
 from generations.lifecycle import attempts, lost, moves, watching
@@ -28,7 +28,7 @@ def give_up(generation: Generation, *, actor: User, reason: str) -> bool:
     why = " ".join(reason.split())[:LONGEST_REASON_CHARS]
     if not why:
         raise ValueError("Giving up needs a reason.")
-    now = timezone.now()
+    now = clock.now()
     with trace.bound(generation=generation.pk), transaction.atomic():
         row = moves.lock(generation.pk)
         rows = Attempt.objects.lost().filter(generation=row)
@@ -62,7 +62,7 @@ def look_now(generation: Generation, *, actor: User) -> bool:
 
 def probe_now(*, actor: User) -> bool:
     """Let the one submission that tests a pause go at once; False where nothing is paused."""
-    changed = DispatchPause.objects.filter(pk=1).update(probe_at=timezone.now())
+    changed = DispatchPause.objects.filter(pk=1).update(probe_at=clock.now())
     if changed:
         log.warning("person %s has the pause probed", actor.pk)
         queue.enqueue(queue.DISPATCH)
@@ -72,6 +72,6 @@ def probe_now(*, actor: User) -> bool:
 def _ring(generation: Generation, bell: str, *args: str) -> bool:
     """Due from this moment, and rung for; a lease that somebody holds stays theirs."""
     rows = Generation.objects.filter(pk=generation.pk, state=generation.state)
-    changed = rows.update(next_check_at=timezone.now())
+    changed = rows.update(next_check_at=clock.now())
     queue.enqueue(bell, *args)
     return bool(changed)

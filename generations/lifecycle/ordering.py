@@ -9,9 +9,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.models import Membership, Team, User
 from generations import catalogue, media, queue
 from generations.lifecycle.errors import AlreadySent, NotAMember, NotOrderable, PriceChanged
@@ -150,7 +149,7 @@ def _one_at_a_time(user: User, form_token: uuid.UUID) -> None:
 
 
 def _create(agreed: Quote, files: Pictures, *, user: User, team: Team, form_token: uuid.UUID) -> Generation:
-    pk, now = uuid.uuid4(), timezone.now()
+    pk, now = uuid.uuid4(), clock.now()
     hold = ledger.hold(
         ledger.open_wallet(team),
         amount=agreed.credits,

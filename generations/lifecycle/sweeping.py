@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.models import Hold
 from generations import fal, media, pulse, queue
 from generations.lifecycle import attempts, costs, leases, lost, timeouts, watching
@@ -42,24 +41,36 @@ def _counted(step: Callable[[], int]) -> int:
         return 0
 
 
+def _from_the_future() -> int:
+    """Due times and leases that were written before the clock was put back would keep work waiting that long."""
+    now = clock.now()
+    longest_seconds = max(attempts.LONGEST_RETRY_SECONDS, settings.LOST_AFTER_SECONDS)
+    rows = Generation.objects.all().unsettled()
+    rows = rows.filter(next_check_at__gt=now + timedelta(seconds=2 * longest_seconds))
+    found = rows.update(next_check_at=now)
+    if found:
+        log.warning("%d due times lay further ahead than any may; the clock was put back", found)
+    return found
+
+
 def _sent_by_the_dead() -> int:
     """*Sending* with a lapsed lease: whoever sent it is gone, and nobody knows how far it came."""
     stale = Attempt.objects.filter(
-        leases.free(timezone.now(), prefix="generation__"), state=AttemptState.SENDING
+        leases.free(clock.now(), prefix="generation__"), state=AttemptState.SENDING
     ).values_list("pk", flat=True)
     return sum(attempts.lost(pk) for pk in stale[:BATCH])
 
 
 def _lost() -> int:
     due = Generation.objects.filter(
-        state=State.SUBMITTED, attempts__state=AttemptState.LOST, next_check_at__lte=timezone.now()
+        state=State.SUBMITTED, attempts__state=AttemptState.LOST, next_check_at__lte=clock.now()
     )
     return sum(lost.resolve(pk) for pk in due.values_list("pk", flat=True)[:LOOK_UPS])
 
 
 def _unwatched() -> int:
     """What no watcher has looked at for long; with one alive this finds nothing."""
-    now = timezone.now()
+    now = clock.now()
     before = now - timedelta(seconds=UNWATCHED_SECONDS)
     rows = Generation.objects.filter(
         leases.free(now), state__in=AT_FAL, attempts__state=AttemptState.ACCEPTED, next_check_at__lt=before
@@ -79,7 +90,7 @@ def _checked(generation: Generation) -> bool:
 
 def _timed_out() -> int:
     """Young rows cannot be late, so only the old are looked at."""
-    before = timezone.now() - timedelta(seconds=timeouts.LEAST_SECONDS)
+    before = clock.now() - timedelta(seconds=timeouts.LEAST_SECONDS)
     rows = Attempt.objects.filter(
         state=AttemptState.ACCEPTED, generation__state__in=AT_FAL, sent_at__lt=before
     ).select_related("generation")
@@ -95,20 +106,20 @@ def _to_cancel() -> int:
 
 
 def _to_ingest() -> int:
-    now = timezone.now()
+    now = clock.now()
     rows = Generation.objects.filter(leases.free(now), state=State.STORING, next_check_at__lte=now)
     return _ring(queue.INGEST, rows.order_by("next_check_at").values_list("pk", flat=True)[:BATCH])
 
 
 def _deliveries() -> int:
-    before = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
+    before = clock.now() - timedelta(seconds=settings.SWEEP_SECONDS)
     rows = Delivery.objects.filter(processed_at__isnull=True, received_at__lt=before)
     return _ring(queue.PROCESS_DELIVERY, rows.order_by("received_at").values_list("pk", flat=True)[:BATCH])
 
 
 def ring_waiting() -> int:
     """Ring for dispatch if anything waits; a pause or a full house is for dispatch to see."""
-    now = timezone.now()
+    now = clock.now()
     waiting = Generation.objects.filter(leases.free(now), state=State.REQUESTED, next_check_at__lte=now)
     if not waiting.exists():
         return 0
@@ -147,6 +158,7 @@ def _unpriced() -> int:
 
 
 STEPS: tuple[Callable[[], int], ...] = (
+    _from_the_future,
     _sent_by_the_dead,
     _to_ingest,
     ring_waiting,

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from accounts import clock
 from generations import catalogue, queue
 from generations.lifecycle import attempts, moves
 from generations.models import Attempt, Generation
@@ -44,7 +44,7 @@ def deadline(generation: Generation) -> datetime:
 
 def enforce(attempt: Attempt) -> bool:
     """Past its deadline: ask fal to stop it first, and once fal has had time for that, let it go. Whether it acted."""
-    now = timezone.now()
+    now = clock.now()
     if attempt.timed_out_at is None:
         return now >= deadline(attempt.generation) and _ask_to_stop(attempt, now)
     if now < attempt.timed_out_at + timedelta(seconds=GRACE_SECONDS):

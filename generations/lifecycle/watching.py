@@ -9,8 +9,8 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Count
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, queue, trace
 from generations.lifecycle import attempts, moves
 from generations.lifecycle.connection import fal_client, receipt_of
@@ -23,7 +23,7 @@ MOST_LOG_LINES = 500
 @trace.of("attempt")
 def observe(attempt_id: int, status: fal.Status) -> bool:
     """Write down what fal said of an attempt; whether anything changed. An attempt that is over changes nothing."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         attempt = Attempt.objects.get(pk=attempt_id)
         generation = moves.lock(attempt.generation_id)
@@ -44,7 +44,7 @@ def observe_many(seen: Mapping[int, fal.Status]) -> set[int]:
 
     Returns the attempts for which anything changed.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         locked = moves.lock_for(seen)
         current = Attempt.objects.filter(pk__in=seen, state=AttemptState.ACCEPTED, generation__in=locked)

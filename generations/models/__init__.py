@@ -1,5 +1,6 @@
 """What was asked for and what became of it. Reads live on the QuerySets; `generations.lifecycle` writes the state."""
 
+from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import PriceVersion
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
@@ -7,6 +8,7 @@ from generations.models.works import Output, Picture
 
 __all__ = [
     "Attempt",
+    "Breaker",
     "Delivery",
     "DispatchPause",
     "Generation",

@@ -9,8 +9,8 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models import Hold, Team, User
 from generations import catalogue
 from generations.models.prices import PriceVersion
@@ -34,14 +34,6 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 
     def at_fal(self) -> GenerationQuerySet:
         return self.filter(state__in=AT_FAL)
-
-    def due(self, now: datetime) -> GenerationQuerySet:
-        """Unsettled rows whose time has come and that nobody holds a lease on."""
-        return (
-            self.unsettled()
-            .filter(next_check_at__lte=now)
-            .filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now))
-        )
 
     def newest_first(self) -> GenerationQuerySet:
         return self.order_by("-created_at", "-id")
@@ -75,18 +67,26 @@ class Generation(models.Model):
     is_simulated = models.BooleanField(default=False)
     fal_queue_position = models.PositiveIntegerField(null=True, blank=True)
 
-    next_check_at = models.DateTimeField(default=timezone.now, null=True, blank=True)
+    queued_at = models.DateTimeField(
+        default=clock.now, help_text="Its place in its member's own line, which the member may change."
+    )
+    expected_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When we told the member that it would be there, as it was asked for.",
+    )
+    next_check_at = models.DateTimeField(default=clock.now, null=True, blank=True)
     lease_owner = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
 
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     submitted_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(
         null=True, blank=True, help_text="When we learnt that fal had finished."
     )
     settled_at = models.DateTimeField(null=True, blank=True)
-    changed_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=clock.now)
 
     objects: ClassVar[models.Manager[Generation]] = GenerationQuerySet.as_manager()
 
@@ -157,7 +157,7 @@ class Generation(models.Model):
 
     @property
     def elapsed(self) -> timedelta:
-        return (self.settled_at or timezone.now()) - self.created_at
+        return (self.settled_at or clock.now()) - self.created_at
 
 
 class GenerationPicture(models.Model):

@@ -9,8 +9,8 @@ import pgtrigger
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils import timezone
 
+from accounts import clock
 from generations import catalogue
 
 
@@ -20,7 +20,7 @@ class PriceVersionQuerySet(models.QuerySet["PriceVersion"]):
 
         Raises `catalogue.UnknownEngine`, or `catalogue.CatalogueError` for an engine without a known price.
         """
-        moment = now or timezone.now()
+        moment = now or clock.now()
         found = self.filter(engine=engine, valid_from__lte=moment).order_by("-valid_from", "-pk").first()
         return found or self._seed(engine)
 
@@ -42,12 +42,12 @@ class PriceVersion(models.Model):
 
     engine = models.CharField(max_length=200)
     rule = models.JSONField()
-    valid_from = models.DateTimeField(default=timezone.now)
+    valid_from = models.DateTimeField(default=clock.now)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     reason = models.CharField(max_length=300)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     objects: ClassVar[models.Manager[PriceVersion]] = PriceVersionQuerySet.as_manager()
 

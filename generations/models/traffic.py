@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
+from accounts import clock
 from generations.models.generation import Generation
 from generations.states import OPEN_ATTEMPTS, AttemptState
 
@@ -59,7 +59,7 @@ class Attempt(models.Model):
     fetch_failures = models.PositiveSmallIntegerField(
         default=0, help_text="How often fetching its clip failed."
     )
-    sent_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(default=clock.now)
     answered_at = models.DateTimeField(null=True, blank=True)
     cancel_sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When fal took our request to stop it."
@@ -123,7 +123,7 @@ class Delivery(models.Model):
     body = models.TextField()
     body_sha256 = models.CharField(max_length=64)
     signed_at = models.DateTimeField()
-    received_at = models.DateTimeField(default=timezone.now)
+    received_at = models.DateTimeField(default=clock.now)
     processed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=200, blank=True)
 
@@ -152,7 +152,7 @@ class DispatchPause(models.Model):
 
     reason = models.CharField(max_length=300)
     code = models.CharField(max_length=40)
-    since_at = models.DateTimeField(default=timezone.now)
+    since_at = models.DateTimeField(default=clock.now)
     probe_at = models.DateTimeField(help_text="When one submission is tried again.")
 
     def __str__(self) -> str:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
 
+from accounts import clock
 from accounts.models import Team, User
 
 
@@ -34,7 +34,7 @@ class Picture(models.Model):
     height = models.PositiveIntegerField()
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     objects: ClassVar[models.Manager[Picture]] = PictureQuerySet.as_manager()
 
@@ -63,7 +63,7 @@ class Output(models.Model):
     fps = models.FloatField(null=True, blank=True)
     has_audio = models.BooleanField(default=False)
     codec = models.CharField(max_length=20, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     def __str__(self) -> str:
         return f"output of {self.generation_id}"

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 
+from accounts.clock import now
 from accounts.models import Entry, Membership
 from generations.models import DispatchPause, Generation
 from generations.views import words
@@ -61,7 +62,7 @@ def unlocalized(value: object) -> str:
 @register.filter
 def when(moment: datetime) -> str:
     """ "just now", "12 minutes ago"; after a day the date."""
-    age = timezone.now() - moment
+    age = now() - moment
     if age < timedelta(minutes=1):
         return "just now"
     if age < timedelta(days=1):

@@ -9,9 +9,8 @@ from typing import Any
 
 from django.db.models import Case, When
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone
 
-from accounts import errors, ledger
+from accounts import clock, errors, ledger
 from accounts.models import Membership, Wallet
 from generations import catalogue, lifecycle, media
 from generations.catalogue import Engine, Input
@@ -195,7 +194,7 @@ def _unpayable(amount: int, membership: Membership) -> str:
         return str(errors.WalletNotActive(status=wallet.status if wallet else "not open yet"))
     if wallet.available < amount:
         return str(errors.InsufficientCredits(needed=amount, available=wallet.available))
-    for status in ledger.budget_status(wallet, membership.user, now=timezone.now()):
+    for status in ledger.budget_status(wallet, membership.user, now=clock.now()):
         if status.budget.is_hard and status.left < amount:
             return str(_over(status, amount))
     return ""

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
-
+from accounts import clock
 from accounts.models import Membership
 from generations import lifecycle
 from generations.models import Generation
@@ -23,7 +22,7 @@ LONGEST = timedelta(
 
 def context(membership: Membership) -> dict[str, Any]:
     """Everything `_live.html` needs; the number of queries does not grow with the work."""
-    since = timezone.now() - JUST_NOW
+    since = clock.now() - JUST_NOW
     rows = of_this_page(Generation.objects.filter(team=membership.team)).newest_first()
     # Two bounded reads: as one with OR, a team without much live work has its whole past looked through.
     waited_for = rows.unsettled()[:MOST_LIVE]

@@ -9,8 +9,8 @@ from functools import lru_cache
 from itertools import groupby, product
 
 from django.conf import settings
-from django.utils import timezone
 
+from accounts import clock
 from generations import catalogue
 from generations.catalogue import Engine, Input
 from generations.models import PriceVersion
@@ -65,7 +65,7 @@ def groups() -> list[Group]:
 
 def versions() -> dict[str, PriceVersion]:
     """The price versions in force, by engine, in one query; those nobody has asked for yet come from the catalogue."""
-    rows = PriceVersion.objects.filter(valid_from__lte=timezone.now())
+    rows = PriceVersion.objects.filter(valid_from__lte=clock.now())
     newest = rows.order_by("engine", "-valid_from", "-pk").distinct("engine")
     return {version.engine: version for version in newest}
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.utils import timezone
 
+from accounts.clock import now
 from accounts.models import Hold
 from generations.models import Generation
 from generations.states import State
@@ -85,7 +85,7 @@ def running_seconds(generation: Generation) -> int | None:
     """Seconds since fal began, while it runs."""
     if generation.state != State.RUNNING or generation.started_at is None:
         return None
-    return max(0, int((timezone.now() - generation.started_at).total_seconds()))
+    return max(0, int((now() - generation.started_at).total_seconds()))
 
 
 def expected_seconds(generation: Generation) -> int | None:

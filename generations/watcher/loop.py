@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
-from django.utils import timezone
 
+from accounts import clock
 from generations import fal, lifecycle, pulse, trace
 from generations.lifecycle import leases
 from generations.states import AT_FAL, State
@@ -241,7 +241,7 @@ class Watcher:
             self._later(each, pace.LONGEST_BACK_OFF_SECONDS)  # it is forgotten once it is written
             return
         if state != each.state:
-            each.state, each.since = state, timezone.now()
+            each.state, each.since = state, clock.now()
         position = status.position if isinstance(status, fal.InQueue) else None
         self._later(each, self._interval(each, position))
 
@@ -257,7 +257,7 @@ class Watcher:
             return 0.0
         return pace.interval_seconds(
             state=each.state,
-            age_seconds=(timezone.now() - each.since).total_seconds(),
+            age_seconds=(clock.now() - each.since).total_seconds(),
             usual_seconds=each.usual_seconds,
             is_streamed=each.is_streamed,
             has_webhook=self.are_webhooks_coming,

@@ -20,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts import clock
 from generations import fal, lifecycle
 from generations.lifecycle import leases
 from generations.models import Generation, LogLine
@@ -387,6 +388,6 @@ class TestWatching:
         told = story()
         lifecycle.dispatch()
         wait_for(lambda: told.sandbox.jobs("state=COMPLETED") != [])
-        with mock.patch.object(timezone, "now", return_value=timezone.now() + timedelta(minutes=2)):
+        with mock.patch.object(clock, "now", return_value=clock.now() + timedelta(minutes=2)):
             lifecycle.sweep()
         assert state_of(told) == State.STORING

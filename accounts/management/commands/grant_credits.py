@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
-from django.utils import timezone
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.errors import LedgerError
 from accounts.models import Team
 from accounts.models.money import Source
@@ -70,7 +69,7 @@ def _expiry(team: Team, options: dict[str, Any]) -> datetime | None:
         return None
     zone = ZoneInfo(team.time_zone)
     if options["expires"] is None:
-        last = timezone.now().astimezone(zone).date() + timedelta(days=DEFAULT_DAYS)
+        last = clock.now().astimezone(zone).date() + timedelta(days=DEFAULT_DAYS)
     else:
         try:
             last = datetime.strptime(options["expires"], "%Y-%m-%d").replace(tzinfo=zone).date()

@@ -9,9 +9,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
-from accounts import ledger
+from accounts import clock, ledger
 from accounts.models import Membership, Team, User
 from accounts.models.people import Role
 
@@ -67,7 +66,7 @@ def _fill(team: Team, admin: User, member: User) -> None:
         amount=DEMO_CREDITS,
         source="promotional",
         reason="Demo credits",
-        expires_at=timezone.now() + timedelta(days=365),
+        expires_at=clock.now() + timedelta(days=365),
         idempotency_key=f"demo:{team.pk}",
         actor=None,
     )
