@@ -25,8 +25,9 @@ Times of minutes are seconds here (`installation.HURRY`); a deadline is let pass
 | webhook lost, doubled, late | any | test_webhooks: test_whatever_becomes_of_fals_call_... (7) |
 | webhook doubled x10 | any | test_webhooks: test_the_same_call_ten_times_at_once_... |
 | webhook before the submit was recorded | | test_webhooks: test_a_call_before_the_submit_was_recorded_... |
-| webhook after cancel, after settle | | test_webhooks: test_a_call_after_a_cancel_..., test_a_call_after_the_settlement_... |
-| webhook forged, replayed, another's, unknown, 10 MB | any | test_webhooks: test_a_call_that_is_not_to_be_believed_... (6) |
+| webhook after cancel | | test_webhooks: test_a_call_after_a_cancel_... |
+| webhook after settle | | test_webhooks: test_a_call_after_the_settlement_... |
+| webhook forged, stale, another's, unknown, 10 MB | any | test_webhooks: test_a_call_that_is_not_to_be_... (6) |
 | result link 404, truncated, HTML, 2 GB, not playable | storing | test_links: test_a_link_that_stays_bad_... (7) |
 | result link slow, or bad for a while | storing | test_links: test_a_link_that_is_slow_or_bad_for_a_while_... (5) |
 | partial files | storing | test_links: test_no_file_in_the_making_is_left_of_any_of_them |
@@ -37,7 +38,7 @@ Times of minutes are seconds here (`installation.HURRY`); a deadline is let pass
 | double click, two tabs, re-sent form | submit | test_clicks: test_double_click_two_tabs_and_a_re_sent_form_... |
 | 50 submits for the last 10 | submit | test_clicks: test_50_submits_for_the_last_10_... |
 | cancel against completion | any | test_cancel: all |
-| success after we gave up | late | test_late: test_success_after_we_gave_up_... (listed; nothing is attached by itself) |
+| success after we gave up | late | test_late: test_success_after_we_gave_up_... (listed, and nothing attached) |
 | deploy (SIGTERM), then SIGKILL | any | test_deploy: all |
 
 "Failed over" of PostgreSQL is a restart on the same data here: a standby would be a second installation.
