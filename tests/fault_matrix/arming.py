@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from generations.drill.fleet import JUMPS
 from tests.fault_matrix.launcher.sitecustomize import DIRECTORY, POINTS, PROCESS
 
 Deed = Literal["kill", "kill child", "hold"]
@@ -52,13 +54,13 @@ class Arming:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
-        """What makes every Python that is started with it read the launcher."""
-        return {DIRECTORY: str(self.directory), "PYTHONPATH": str(LAUNCHER)}
+        """Where every process of the fleet looks for what is armed."""
+        return {DIRECTORY: str(self.directory)}
 
     @staticmethod
-    def named(process: str) -> str:
-        """The variable by which a process knows its name in the fleet."""
-        return f"{PROCESS}={process}"
+    def of_process(name: str) -> dict[str, str]:
+        """By which a process knows its name in the fleet, and reads the launcher, which then reads the drill's."""
+        return {PROCESS: name, "PYTHONPATH": os.pathsep.join([str(LAUNCHER), str(JUMPS)])}
 
     def arm(self, step: str, *, process: str = "worker", needle: object = "", do: Deed = "kill") -> Blow:
         """Have the next process whose name begins so, and whose call speaks of the needle, killed or held there."""

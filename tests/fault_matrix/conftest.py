@@ -41,7 +41,7 @@ def in_its_database(running: Installation, django_db_blocker: DjangoDbBlocker) -
 def ann(running: Installation, django_db_blocker: DjangoDbBlocker) -> Member:
     """A member with credits for everything, signed in."""
     with django_db_blocker.unblock(), pointed_at(running.env["DATABASE_URL"]):
-        return Member(settle("ann", credits=CREDITS), running.house.web_url).sign_in()
+        return Member(settle("ann", amount=CREDITS), running.house.web_url).sign_in()
 
 
 @pytest.fixture(scope="session")

@@ -69,11 +69,11 @@ class Installation:
         env["TMPDIR"] = str(scratch)
         fleet = Fleet(place, env)
         for each in fleet.all.values():
-            own = [Arming.named(each.name)]
+            own = Arming.of_process(each.name)
             if each.name.startswith("watcher"):
-                own.append(f"LEASE_SECONDS={WATCHERS_LEASE_SECONDS}")
+                own["LEASE_SECONDS"] = str(WATCHERS_LEASE_SECONDS)
             argv = [f"--concurrency={SLOTS}" if part == "--concurrency=2" else part for part in each.argv]
-            each.argv = ["/usr/bin/env", *own, *argv]
+            each.argv = ["/usr/bin/env", *(f"{name}={value}" for name, value in own.items()), *argv]
         return cls(place, env, fleet, FalBooks(place.sandbox_url), s3, arming)
 
     def start(self) -> None:

@@ -20,10 +20,10 @@ PASSWORD = "correct horse battery"
 HTTP_SECONDS = 30
 
 
-def settle(name: str, *, credits: int) -> Membership:
+def settle(name: str, *, amount: int) -> Membership:
     """The admin of a team of one."""
     user = UserFactory.create(email=f"{name}@example.com", name=name.title())
-    team = TeamFactory.create(name=f"Team {name}", slug=f"matrix-{name}", credits=credits)
+    team = TeamFactory.create(name=f"Team {name}", slug=f"matrix-{name}", credits=amount)
     return MembershipFactory.create(user=user, team=team, role="admin")
 
 

@@ -17,7 +17,7 @@ from django.db.models import F
 from accounts.models import Entry, Hold
 from generations import media
 from generations.models import Attempt, Generation, Output
-from generations.states import SETTLED, State
+from generations.states import SETTLED, AttemptState, State
 from tests.fault_matrix.installation import PATIENCE_SECONDS, Installation
 
 
@@ -62,6 +62,11 @@ class Tale:
     @property
     def is_settled(self) -> bool:
         return self.state in SETTLED
+
+    @property
+    def is_lost(self) -> bool:
+        """An attempt was sent and nobody knows what became of it."""
+        return any(each.state == AttemptState.LOST for each in self.attempts)
 
     def let_time_pass(self, seconds: float) -> None:
         """As if the latest attempt had been sent so much earlier."""
@@ -139,5 +144,5 @@ def wait_all(tales: Iterable[Tale], *, seconds: float = PATIENCE_SECONDS) -> Non
         site.wait(
             lambda: not rows.exclude(state__in=SETTLED).exists(),
             seconds=seconds,
-            what=f"{len(ids)} orders settled (see prompts and states in the table)",
+            what=f"{len(ids)} orders settled",
         )

@@ -43,7 +43,7 @@ def test_50_submits_for_the_last_10_are_exactly_10_and_the_rest_are_told_what_is
     site: Installation, weather: Weather
 ) -> None:
     price = next(iter(weather.values())).generation.quote_credits
-    bob = Member(settle("bob", credits=LAST * price + price - 1), site.house.web_url).sign_in()
+    bob = Member(settle("bob", amount=LAST * price + price - 1), site.house.web_url).sign_in()
     with ThreadPoolExecutor(SUBMITS) as pool:
         answers = list(pool.map(_pressed, [bob.another_browser() for _ in range(SUBMITS)]))
     taken = [answer for answer in answers if answer.status_code == 302]

@@ -1,4 +1,4 @@
-"""SIGKILL between two steps of real processes: web, worker, watcher. Each takes its process group along."""
+"""SIGKILL between two steps of real processes: web, worker, watcher; most with their whole process group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from generations.states import AttemptState, State
+from generations.states import State
 from tests.fault_matrix.arming import Deed
 from tests.fault_matrix.conftest import Order
 from tests.fault_matrix.installation import Installation
@@ -85,7 +85,7 @@ def test_worker_killed_before_the_post_is_lost_and_only_fals_history_allows_a_ne
     site: Installation, killed: dict[str, Tale]
 ) -> None:
     tale = killed["post"]
-    site.wait(lambda: tale.attempt.state == AttemptState.LOST, what="the attempt is lost")
+    site.wait(lambda: tale.is_lost, what="the attempt is lost")
     tale.assert_held()
     assert (len(tale.attempts), tale.posts) == (1, []), "nothing is sent again blindly"
     # "Not in the history" is a proof only after the engine's longest usual time: let that have passed.

@@ -1,4 +1,4 @@
-"""Our storage is down, refuses, or is full: it waits while fal keeps the clip, says so, and captures nothing."""
+"""Our storage is down, refuses, or is full: it waits while fal keeps the clip, and captures nothing meanwhile."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from generations.states import AttemptState
 from tests.fault_matrix.installation import Installation
 from tests.fault_matrix.people import Member
 from tests.fault_matrix.tale import Tale, wait_all
@@ -71,12 +70,8 @@ def endured(site: Installation, member: Member) -> Weather:
     found = {faults: Tale(member.order(faults), site) for faults in ALL}
     for faults in NEVER_KNOWN:
         tale = found[faults]
-        site.wait(lambda tale=tale: _is_lost(tale), what=f"{faults} is lost")  # type: ignore[misc]
+        site.wait(lambda tale=tale: tale.is_lost, what=f"{faults} is lost")  # type: ignore[misc]
         tale.assert_held()
         tale.let_deadline_pass()
     wait_all(found.values(), seconds=PATIENCE_SECONDS)
     return found
-
-
-def _is_lost(tale: Tale) -> bool:
-    return any(attempt.state == AttemptState.LOST for attempt in tale.attempts)

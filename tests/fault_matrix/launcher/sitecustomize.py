@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import signal
@@ -113,5 +114,16 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def run_the_next() -> None:
+    """Python reads one file of this name only; the drill has one too, by which `Fleet.set_clock` jumps clocks."""
+    for place in os.environ["PYTHONPATH"].split(os.pathsep):
+        path = Path(place) / "sitecustomize.py"
+        if path.exists() and path != Path(__file__):
+            spec = importlib.util.spec_from_file_location("jumps", path)
+            if spec is not None and spec.loader is not None:
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
 if DIRECTORY in os.environ:
     sys.meta_path.insert(0, Finder())
+    run_the_next()
