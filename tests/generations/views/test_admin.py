@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -63,3 +65,9 @@ def test_a_pause_can_be_lifted(overseer: Client) -> None:
     url = reverse("admin:generations_dispatchpause_changelist")
     overseer.post(url, {"action": "lift", "_selected_action": ["1"]})
     assert not DispatchPause.objects.exists()
+
+
+@pytest.mark.parametrize("where", ["generations_attempt", "generations_generation", "accounts_entry"])
+def test_times_in_lists_have_their_seconds(where: str, overseer: Client, generation: Generation) -> None:
+    html = overseer.get(reverse(f"admin:{where}_changelist")).content.decode()
+    assert re.search(r">\d\d? [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d<", html)
