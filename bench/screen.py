@@ -86,6 +86,8 @@ def _way(team: Team, directory: Path, rounds: int, has_webhooks: bool, changed: 
         environment = {**sandbox_environment(sandbox), "FAL_CONCURRENCY": str(EACH), **changed}
         with running_house(directory, environment, has_webhooks=has_webhooks) as house:
             seen = _seen(house.url, session, rounds)
+        if has_webhooks != any(each["state"] == "delivered" for each in sandbox.webhooks()):
+            raise SystemExit(f"webhooks were not as they should be: {sandbox.webhooks()}")
         jobs = {job["request_id"]: job["completed_at"] for job in sandbox.jobs()}
     way = Way([], [], [])
     for row in Generation.objects.filter(team=team).prefetch_related("attempts"):
