@@ -208,7 +208,7 @@ class _Transfer:
     def _restart(self) -> None:
         self.size = 0
         # How long the file is, by the first answer; None where that did not say.
-        self.total: int | None = None
+        self.total = None
         self.digest = hashlib.sha256()
         self.validator = ""
         self.out.seek(0)
