@@ -49,6 +49,7 @@ def test_an_empty_house_has_no_troubles(db: None) -> None:
     ):
         assert found[(name,)] == 0
     assert found[("valkey_up",)] == found[("broker_up",)] == 1
+    assert {key[1] for key in found if key[0] == "broker_bells_waiting"} == {"bells", "clips"}
     assert not [key for key in found if key[0] == "latency_seconds"]
 
 

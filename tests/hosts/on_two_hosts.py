@@ -16,7 +16,7 @@ from generations.states import AT_FAL, SETTLED
 from tests.hosts.stage import Stage, Visitor
 
 # What production has: a lease of 20 s. The drill's hurry would hide how long a takeover takes.
-DEFAULTS = {"LEASE_SECONDS": "20", "SWEEP_SECONDS": "15"}
+DEFAULTS = {"LEASE_SECONDS": "20", "SWEEP_SECONDS": "15", "LOST_DEADLINE_SECONDS": "300"}
 FROZEN_SECONDS = 5
 SETTLED_SECONDS = 180
 

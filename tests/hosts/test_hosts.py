@@ -37,7 +37,8 @@ def played(scenario: str) -> dict[str, Any]:
 def assert_nothing_lost_or_doubled(found: dict[str, Any]) -> None:
     assert found["broken"] == {}, found
     assert found["states"] == {"succeeded": found["orders"]}
-    assert found["posts"] == found["attempts"] == found["orders"]
+    # Killed before it sent, an attempt has no POST and another follows; that none has two is one of the rules.
+    assert found["orders"] == found["posts"] <= found["attempts"]
 
 
 def test_two_hosts_share_the_work_and_one_takes_over_what_the_other_held() -> None:
