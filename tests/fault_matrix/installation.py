@@ -30,7 +30,7 @@ from tests.fault_matrix.arming import Arming, Blow, Struck
 from tests.fault_matrix.s3_server import S3Server
 
 T = TypeVar("T")
-TICK_SECONDS = 0.03
+TICK_SECONDS = 0.1
 UP_SECONDS = 120
 PATIENCE_SECONDS = 60
 CONCURRENCY = 24
