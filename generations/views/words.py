@@ -122,8 +122,7 @@ def outage_before_ordering(breaker: Breaker) -> str:
     """What an order for the engine would meet."""
     if breaker.is_untested(now()):
         return f"{outage(breaker)} Your order is the next try: if it fails, it waits, and can be cancelled."
-    wait = "What you order waits, starts by itself and can be cancelled"
-    return f"{outage(breaker)} {wait}; {next_try(breaker)}."
+    return f"{outage(breaker)} What you order waits, starts by itself once it works, and can be cancelled."
 
 
 def outage_while_waiting(generation: Generation) -> str:

@@ -55,8 +55,8 @@ def overseer(db: None) -> Client:
 def test_the_composer_says_it_before_anything_is_ordered(site: Client) -> None:
     broken(DEFAULT)
     html = page(site)
-    assert "Hailuo 2.3 Pro fails at fal just now. What you order waits, starts by itself" in html
-    assert re.search(r"can be cancelled; next try in 0[12]:\d\d\.", html)
+    sentence = "What you order waits, starts by itself once it works, and can be cancelled."
+    assert f"Hailuo 2.3 Pro fails at fal just now. {sentence}" in html
     assert "Hailuo 2.3 Pro fails" not in page(site, f"/?engine={TEXT_ENGINE}")
 
 
@@ -64,6 +64,9 @@ def test_the_price_that_follows_the_choices_keeps_saying_it(site: Client, member
     broken(DEFAULT)
     html = site.post("/quote/", form(member), headers=HTMX).content.decode()
     assert "Hailuo 2.3 Pro fails at fal just now" in html
+    assert ", every 15s" in html, "so that it goes by itself when it is over"
+    Breaker.objects.all().delete()
+    assert ", every 15s" not in site.post("/quote/", form(member), headers=HTMX).content.decode()
 
 
 @pytest.mark.parametrize(
