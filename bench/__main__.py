@@ -14,11 +14,12 @@ django.setup()
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from bench import engine, ledger, pages, report, watcher  # noqa: E402
+from bench import engine, estimates, ledger, pages, report, watcher  # noqa: E402
 
 SUITES: dict[str, Callable[[], list[report.Measurement]]] = {
     "ledger": ledger.measure,
     "engine": engine.measure,
+    "estimates": estimates.measure,
     "pages": pages.measure,
     "watcher": watcher.measure,
 }

@@ -45,7 +45,7 @@ def measure() -> list[Measurement]:
         theirs = stack.enter_context(
             running_sandbox(directory / "theirs", tls_cert=str(cert), tls_key=str(key), **options)
         )
-        stack.enter_context(_our_processes(ours, directory))
+        stack.enter_context(our_processes(ours, directory))
         wallet = make_team("engine", amount=10**6)
         rounds = [(_our_round(wallet, ours), _their_round(theirs, cert)) for _ in range(ROUNDS)]
     conditions = f"{IN_FLIGHT} in flight, simulated jobs of {JOB_SECONDS} s, medians per round, no webhooks"
@@ -83,12 +83,12 @@ def _our_round(wallet: Wallet, sandbox: RunningSandbox) -> tuple[float, float]:
         ).pk
         for number in range(IN_FLIGHT)
     ]
-    rows = _wait_for(made)
+    rows = wait_for(made)
     ended = {a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all()}
     return _figures(sandbox, ended)
 
 
-def _wait_for(made: list[uuid.UUID]) -> list[Generation]:
+def wait_for(made: list[uuid.UUID]) -> list[Generation]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         rows = list(Generation.objects.filter(pk__in=made).prefetch_related("attempts"))
@@ -122,7 +122,7 @@ def _figures(sandbox: RunningSandbox, ended: dict[str, float]) -> tuple[float, f
 
 
 @contextmanager
-def _our_processes(sandbox: RunningSandbox, directory: Path) -> Iterator[None]:
+def our_processes(sandbox: RunningSandbox, directory: Path) -> Iterator[None]:
     """A worker and a watcher on the bench's database, with their own broker keys, ended afterwards."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     url = urlunsplit(parts._replace(path="/" + settings.DATABASES["default"]["NAME"]))

@@ -1,8 +1,9 @@
 """The line played through the places at fal: when each may start, and with that when it may be here.
 
 Every place becomes free after what is left of the run on it; the next in line takes it for as long as its kind takes
-on average. Means add up along a place and spreads add up as squares, so a long line costs one heap operation for each
-that waits. What is paused takes no place.
+on average. What usually goes before as well, of members who order meanwhile, is added in proportion. Means add up along
+a place and spreads add up as squares, so a long line costs one heap operation for each that waits. What is paused takes
+no place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from django.db.models import F
 from django.db.models.fields.json import KeyTextTransform
 
 from generations import lifecycle
-from generations.estimates.history import DEPENDS_ON, History, Kind, Run, kind
+from generations.estimates.history import DEPENDS_ON, History, Kind, Run, has_to_wait, kind
 from generations.estimates.times import MIDDLE, UPPER, Times
 from generations.models import Generation
 from generations.states import AT_FAL, State
@@ -52,6 +53,9 @@ class Start:
     seconds: float = 0.0
     spread: float = 0.0
 
+    def crowded(self, by: float) -> Start:
+        return Start(self.seconds * by, self.spread * by * by)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -73,14 +77,14 @@ def plan(
     starts: dict[uuid.UUID, Start] = {}
     newcomer: Start | None = None
     lengths: dict[Kind, Start] = {}
-    for pk, what in [*queued, *_ours(rows, halted)]:
+    for place, (pk, what) in enumerate([*queued, *_ours(rows, halted)]):
         if pk is None:
-            newcomer = places[0]
+            newcomer = places[0].crowded(known.crowding)
             continue
         if what not in lengths:
             lengths[what] = _length(known.run(what), known.starting_seconds)
         first, its = places[0], lengths[what]
-        starts[pk] = first
+        starts[pk] = first.crowded(1.0 if place < len(queued) else known.crowding)
         heapreplace(places, Start(first.seconds + its.seconds, first.spread + its.spread))
     return Plan(starts, newcomer, halted)
 
@@ -171,7 +175,13 @@ def _whole(run: Run, known: History, start: Start, *, ahead: int = 0) -> Estimat
     stored, stored_upper = known.storing.rest(MIDDLE), known.storing.rest(UPPER)
     typical = start.seconds + known.starting_seconds + middle + stored
     spread = math.sqrt(start.spread + (upper - middle) ** 2 + (stored_upper - stored) ** 2)
-    return Estimate(typical, typical + spread, middle, run.is_learned, ahead=ahead)
+    return Estimate(typical, _upper(run, known, typical, spread), middle, run.is_learned, ahead=ahead)
+
+
+def _upper(run: Run, known: History, typical: float, spread: float) -> float:
+    """What nine of ten keep: by how those told something like it did, else by how runs scatter."""
+    kept = known.kept.get(has_to_wait(typical, run.times)) if run.is_learned else None
+    return typical * max(kept.rest(UPPER), 1.0) if kept else typical + spread
 
 
 def _running(run: Run, known: History, *, passed_seconds: float) -> Estimate:
