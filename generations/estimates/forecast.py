@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heapreplace
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import F
@@ -46,8 +47,7 @@ class Estimate:
     ahead: int = 0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Start:
+class Start(NamedTuple):
     """When a place becomes free: the mean, in seconds from now, and the square of its upper spread."""
 
     seconds: float = 0.0
@@ -59,14 +59,22 @@ class Start:
 
 @dataclass(frozen=True)
 class Plan:
-    """The start of everything that waits, at fal and with us; `newcomer` of one more; None where nothing is sent."""
+    """When everything that waits would start if nobody else came: `at_fal`, and `ours`, with None for one more.
 
-    starts: dict[uuid.UUID, Start]
-    newcomer: Start | None
+    `halted` are the engines of which nothing is sent; None where nothing at all is.
+    """
+
+    at_fal: dict[uuid.UUID, Start]
+    ours: dict[uuid.UUID | None, Start]
+    crowding: float
     halted: frozenset[str] | None
 
-    def start(self, pk: uuid.UUID, engine: str) -> Start | None:
-        return None if self.halted is None or engine in self.halted else self.starts.get(pk)
+    def start(self, pk: uuid.UUID | None, engine: str) -> Start | None:
+        if self.halted is None or engine in self.halted:
+            return None
+        if pk in self.at_fal:
+            return self.at_fal[pk]
+        return self.ours[pk].crowded(self.crowding) if pk in self.ours else None
 
 
 def plan(
@@ -74,19 +82,20 @@ def plan(
 ) -> Plan:
     """`rows` is our line, `halted` the engines of which nothing is sent (None: of all)."""
     places, queued = _at_fal(known, now)
-    starts: dict[uuid.UUID, Start] = {}
-    newcomer: Start | None = None
     lengths: dict[Kind, Start] = {}
-    for place, (pk, what) in enumerate([*queued, *_ours(rows, halted)]):
-        if pk is None:
-            newcomer = places[0].crowded(known.crowding)
-            continue
-        if what not in lengths:
-            lengths[what] = _length(known.run(what), known.starting_seconds)
-        first, its = places[0], lengths[what]
-        starts[pk] = first.crowded(1.0 if place < len(queued) else known.crowding)
-        heapreplace(places, Start(first.seconds + its.seconds, first.spread + its.spread))
-    return Plan(starts, newcomer, halted)
+
+    def played(waiting: Iterable[tuple[Any, Kind]]) -> dict[Any, Start]:
+        starts = {}
+        for pk, what in waiting:
+            if what not in lengths:
+                lengths[what] = _length(known.run(what), known.starting_seconds)
+            its = lengths[what]
+            starts[pk] = places[0]
+            heapreplace(places, Start(places[0].seconds + its.seconds, places[0].spread + its.spread))
+        return starts
+
+    at_fal = played(queued)
+    return Plan(at_fal, played(_ours(rows, halted)), known.crowding, halted)
 
 
 def _ours(
@@ -160,8 +169,8 @@ def of_new(
     engine: str, params: Mapping[str, object], known: History, plan: Plan, *, ahead: int
 ) -> Estimate | None:
     run = known.run(kind(engine, params))
-    start = plan.newcomer
-    if run is None or start is None or engine in (plan.halted or ()):
+    start = plan.start(None, engine)
+    if run is None or start is None:
         return None
     return _whole(run, known, start, ahead=ahead)
 

@@ -81,7 +81,7 @@ def learned() -> History:
     """What is known now, at most a minute old."""
     global _kept  # noqa: PLW0603 - what this process knows
     if _kept is None or clock.steady_seconds() >= _kept[0]:
-        _kept = (clock.steady_seconds() + KEPT_SECONDS, _learned(_rows()))
+        _kept = (clock.steady_seconds() + KEPT_SECONDS, of_rows(_rows()))
     return _kept[1]
 
 
@@ -138,7 +138,8 @@ def _rows() -> list[Row]:
         return [Row._make(row) for row in cursor.fetchall()]
 
 
-def _learned(rows: Sequence[Row]) -> History:
+def of_rows(rows: Sequence[Row]) -> History:
+    """What these clips teach, the newest first."""
     runs: dict[Kind, list[float]] = defaultdict(list)
     for row in rows:
         for each in {(row.engine, row.duration, row.resolution), (row.engine, None, None)}:
