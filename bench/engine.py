@@ -88,14 +88,14 @@ def _our_round(wallet: Wallet, sandbox: RunningSandbox) -> tuple[float, float]:
         ).pk
         for number in range(IN_FLIGHT)
     ]
-    rows = _wait_for(made)
+    rows = wait_for(made)
     ended = {
         a.request_id: row.settled_at.timestamp() for row in rows for a in row.attempts.all() if row.settled_at
     }
     return _figures(sandbox, ended)
 
 
-def _wait_for(made: list[uuid.UUID]) -> list[Generation]:
+def wait_for(made: list[uuid.UUID]) -> list[Generation]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         rows = list(Generation.objects.filter(pk__in=made).prefetch_related("attempts"))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from accounts import clock
 from accounts.models import Team, User
 from generations import catalogue, lifecycle
 from generations.estimates import forecast, history
 from generations.estimates.forecast import Estimate
-from generations.estimates.history import forget
+from generations.estimates.history import History, forget
 from generations.models import Breaker, DispatchPause, Generation
 from generations.states import State
 
@@ -38,9 +39,26 @@ def of(generations: Sequence[Generation], line: lifecycle.Line | None = None) ->
         line = lifecycle.waiting_line(waiting)
     plan = None
     if any(each.state in {State.REQUESTED, State.SUBMITTED} for each in live):
-        plan = forecast.plan(line.rows if line else [], known, now=now, halted=_halted())
+        plan = _plan(line, known, now, [each.pk for each in live if each.state == State.SUBMITTED])
     found = ((each.pk, forecast.of(each, known, plan, now=now)) for each in live)
     return {pk: estimate for pk, estimate in found if estimate}
+
+
+_kept: tuple[lifecycle.Line, History, forecast.Plan] | None = None
+
+
+def _plan(
+    line: lifecycle.Line | None, known: History, now: datetime, queued: Sequence[uuid.UUID]
+) -> forecast.Plan:
+    """The line played through, once for each line: a long one is the same object for two seconds."""
+    global _kept  # noqa: PLW0603 - what this process knows
+    halted = _halted()
+    if _kept and _kept[0] is line and _kept[1] is known and _kept[2].halted == halted:  # noqa: SIM102
+        if all(pk in _kept[2].at_fal for pk in queued):
+            return _kept[2]
+    found = forecast.plan(line.rows if line else [], known, now=now, halted=halted)
+    _kept = (line, known, found) if line else None
+    return found
 
 
 def of_new(*, user: User, team: Team, engine: str, params: Mapping[str, object]) -> Estimate | None:

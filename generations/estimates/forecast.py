@@ -1,8 +1,9 @@
 """The line played through the places at fal: when each may start, and with that when it may be here.
 
 Every place becomes free after what is left of the run on it; the next in line takes it for as long as its kind takes
-on average. Means add up along a place and spreads add up as squares, so a long line costs one heap operation for each
-that waits. What is paused takes no place.
+on average. What usually goes before as well, of members who order meanwhile, is added in proportion. Means add up along
+a place and spreads add up as squares, so a long line costs one heap operation for each that waits. What is paused takes
+no place.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heapreplace
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import F
 from django.db.models.fields.json import KeyTextTransform
 
 from generations import lifecycle
-from generations.estimates.history import DEPENDS_ON, History, Kind, Run, kind
+from generations.estimates.history import DEPENDS_ON, History, Kind, Run, has_to_wait, kind
 from generations.estimates.times import MIDDLE, UPPER, Times
 from generations.models import Generation
 from generations.states import AT_FAL, State
@@ -45,24 +47,34 @@ class Estimate:
     ahead: int = 0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Start:
+class Start(NamedTuple):
     """When a place becomes free: the mean, in seconds from now, and the square of its upper spread."""
 
     seconds: float = 0.0
     spread: float = 0.0
 
+    def crowded(self, by: float) -> Start:
+        return Start(self.seconds * by, self.spread * by * by)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The start of everything that waits, at fal and with us; `newcomer` of one more; None where nothing is sent."""
+    """When everything that waits would start if nobody else came: `at_fal`, and `ours`, with None for one more.
 
-    starts: dict[uuid.UUID, Start]
-    newcomer: Start | None
+    `halted` are the engines of which nothing is sent; None where nothing at all is.
+    """
+
+    at_fal: dict[uuid.UUID, Start]
+    ours: dict[uuid.UUID | None, Start]
+    crowding: float
     halted: frozenset[str] | None
 
-    def start(self, pk: uuid.UUID, engine: str) -> Start | None:
-        return None if self.halted is None or engine in self.halted else self.starts.get(pk)
+    def start(self, pk: uuid.UUID | None, engine: str) -> Start | None:
+        if self.halted is None or engine in self.halted:
+            return None
+        if pk in self.at_fal:
+            return self.at_fal[pk]
+        return self.ours[pk].crowded(self.crowding) if pk in self.ours else None
 
 
 def plan(
@@ -70,19 +82,20 @@ def plan(
 ) -> Plan:
     """`rows` is our line, `halted` the engines of which nothing is sent (None: of all)."""
     places, queued = _at_fal(known, now)
-    starts: dict[uuid.UUID, Start] = {}
-    newcomer: Start | None = None
     lengths: dict[Kind, Start] = {}
-    for pk, what in [*queued, *_ours(rows, halted)]:
-        if pk is None:
-            newcomer = places[0]
-            continue
-        if what not in lengths:
-            lengths[what] = _length(known.run(what), known.starting_seconds)
-        first, its = places[0], lengths[what]
-        starts[pk] = first
-        heapreplace(places, Start(first.seconds + its.seconds, first.spread + its.spread))
-    return Plan(starts, newcomer, halted)
+
+    def played(waiting: Iterable[tuple[Any, Kind]]) -> dict[Any, Start]:
+        starts = {}
+        for pk, what in waiting:
+            if what not in lengths:
+                lengths[what] = _length(known.run(what), known.starting_seconds)
+            its = lengths[what]
+            starts[pk] = places[0]
+            heapreplace(places, Start(places[0].seconds + its.seconds, places[0].spread + its.spread))
+        return starts
+
+    at_fal = played(queued)
+    return Plan(at_fal, played(_ours(rows, halted)), known.crowding, halted)
 
 
 def _ours(
@@ -156,8 +169,8 @@ def of_new(
     engine: str, params: Mapping[str, object], known: History, plan: Plan, *, ahead: int
 ) -> Estimate | None:
     run = known.run(kind(engine, params))
-    start = plan.newcomer
-    if run is None or start is None or engine in (plan.halted or ()):
+    start = plan.start(None, engine)
+    if run is None or start is None:
         return None
     return _whole(run, known, start, ahead=ahead)
 
@@ -171,7 +184,13 @@ def _whole(run: Run, known: History, start: Start, *, ahead: int = 0) -> Estimat
     stored, stored_upper = known.storing.rest(MIDDLE), known.storing.rest(UPPER)
     typical = start.seconds + known.starting_seconds + middle + stored
     spread = math.sqrt(start.spread + (upper - middle) ** 2 + (stored_upper - stored) ** 2)
-    return Estimate(typical, typical + spread, middle, run.is_learned, ahead=ahead)
+    return Estimate(typical, _upper(run, known, typical, spread), middle, run.is_learned, ahead=ahead)
+
+
+def _upper(run: Run, known: History, typical: float, spread: float) -> float:
+    """What nine of ten keep: by how those told something like it did, else by how runs scatter."""
+    kept = known.kept.get(has_to_wait(typical, run.times)) if run.is_learned else None
+    return typical * max(kept.rest(UPPER), 1.0) if kept else typical + spread
 
 
 def _running(run: Run, known: History, *, passed_seconds: float) -> Estimate:

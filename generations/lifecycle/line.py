@@ -100,7 +100,7 @@ def waiting_line(asked: Collection[uuid.UUID] = (), *, newcomer: Member | None =
     """The line as it is now, in a number of statements that does not grow with it.
 
     A long one is kept in this process for two seconds and used again while it knows all that is `asked` for. With a
-    `newcomer` it has one more place: an empty `Waiting`, where that member's next clip would stand.
+    `newcomer` it ends in one more place: an empty `Waiting`, where that member's next clip would stand.
     """
     global _kept  # noqa: PLW0603 - what this process knows
     if newcomer is not None:
@@ -128,9 +128,13 @@ def _line(now: datetime, newcomer: Member | None) -> Line:
     if newcomer is not None:
         own[newcomer].append(Waiting())
     queued_at_fal = Generation.objects.filter(state=State.SUBMITTED).count()
-    counts = Counter({member: len(rows) for member, rows in own.items()})
-    in_turn = (own[member].popleft() for member in _served(counts, now))
-    return Line([*leaving, *in_turn], queued_at_fal, len(leaving))
+    counts = Counter({member: len(waiting) for member, waiting in own.items()})
+    rows = list(leaving)
+    for member in _served(counts, now):
+        rows.append(own[member].popleft())
+        if rows[-1].pk is None:
+            break  # what stands behind the newcomer is nothing to it
+    return Line(rows, queued_at_fal, len(leaving))
 
 
 def _rows() -> Iterable[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
@@ -18,7 +19,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import Hold, Membership
 from generations import estimates, lifecycle
-from generations.estimates import times
+from generations.estimates import history, times
 from generations.lifecycle import line
 from generations.models import Breaker, DispatchPause, Generation, PriceVersion
 from generations.states import State
@@ -309,3 +310,42 @@ def test_an_order_on_the_page_keeps_what_the_page_told(member: Membership) -> No
     made = Generation.objects.get(state=State.REQUESTED)
     assert made.expected_at is not None
     assert (made.expected_at - made.created_at).total_seconds() == pytest.approx(95, abs=1)
+
+
+def row(
+    created_at: float, submitted_at: float, *, told: float | None = None, took: float = 60.0
+) -> history.Row:
+    return history.Row("e", None, None, 50.0, 1.0, 4.0, created_at, submitted_at, told, took)
+
+
+def test_who_comes_later_and_goes_before_is_reckoned_with() -> None:
+    """Before each that waited stood one, and one more came and went first: half as many again, the start counted."""
+    one_by_one = [row(at, at + 20) for at in range(0, 1000, 10)]
+    assert history.of_rows(one_by_one).crowding == 1
+    overtaken = [
+        each
+        for at in range(0, 4000, 100)
+        for each in (row(at, at + 30), row(at + 1, at + 60), row(at + 2, at + 40), row(at + 3, at + 41))
+    ]
+    assert 1.1 < history.of_rows(overtaken).crowding < 2
+
+
+def test_the_bound_is_by_how_orders_that_were_told_as_much_were_kept() -> None:
+    rows = [row(at, at, told=55.0, took=55.0 * (2 if at % 5 == 0 else 1)) for at in range(40)]
+    rows += [row(at, at, told=200.0, took=100.0) for at in range(19)]
+    known = history.of_rows(rows)
+    assert known.kept.keys() == {False}, "of those that had to wait too few came"
+    assert known.kept[False].rest(times.UPPER) == 2
+
+
+def test_a_bound_learned_from_kept_words_is_what_a_new_order_is_told(member: Membership) -> None:
+    past(member, [50.0] * 30)
+    before = of_new(member)
+    Generation.objects.filter(state=State.SUCCEEDED).update(
+        expected_at=F("created_at") + (F("settled_at") - F("created_at")) / 2
+    )
+    estimates.forget()
+    after = of_new(member)
+    assert before and after and before.typical_seconds == after.typical_seconds
+    assert after.upper_seconds == pytest.approx(2 * after.typical_seconds, rel=0.01)
+    assert after.upper_seconds > before.upper_seconds

@@ -66,7 +66,7 @@ def serve(sent: list[uuid.UUID]) -> None:
     assert len(sent) > before
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_dispatch_serves_in_the_order_the_pages_foretold(
     places: Settings, sent: list[uuid.UUID], seed: int
 ) -> None:
@@ -131,6 +131,7 @@ def test_a_retry_keeps_its_place_and_others_pass_while_it_may_not_go(
 
 
 def test_what_is_being_sent_this_moment_is_ahead_of_all_and_has_used_a_turn(places: Settings) -> None:
+    places.FAL_CONCURRENCY = 10  # room enough: what decides is the turn
     (one,), (two,) = team_of(1), team_of(1)
     rows = [ordered(one), ordered(one), ordered(two)]
     Generation.objects.filter(pk=rows[0].pk).update(lease_until=timezone.now() + timedelta(minutes=1))
