@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from generations import trace
 
@@ -54,3 +55,30 @@ class JsonLines(logging.Formatter):
 def _ids(record: logging.LogRecord) -> dict[str, str]:
     found: dict[str, str] = getattr(record, "trace", {})
     return {name: found[name] for name in trace.IDS if name in found}
+
+
+def configuration(formatter: str, *, level: str, requests_level: str) -> dict[str, Any]:
+    """Django's LOGGING: everything to stderr, as `text` or `json`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"text": {"()": "config.logs.Text"}, "json": {"()": "config.logs.JsonLines"}},
+        "filters": {
+            "no_tokens": {"()": "config.log_filters.NoTokens"},
+            "traced": {"()": "config.logs.Traced"},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": formatter,
+                "filters": ["no_tokens", "traced"],
+            }
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "clipledger.requests": {"level": requests_level},
+            "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
+        },
+    }
