@@ -26,6 +26,7 @@ THIRD_ENGINE = "fal-ai/minimax/hailuo-2.3/standard/text-to-video"
 def long_breaks(fal_settings: Settings, member: Membership) -> None:
     """No probe goes by itself while a test looks; `let_probe` makes it due."""
     fal_settings.BREAKER_PROBE_SECONDS = 600
+    fal_settings.SUBMIT_READ_TIMEOUT_SECONDS = 30  # a slow machine is not a lost line
     fill(member.team.wallet, 1000)
 
 
