@@ -23,6 +23,10 @@ from generations.models import Generation
 from generations.states import State
 
 
+# A lease that ends after so many lengths of one is none.
+FAR_AHEAD = 10
+
+
 def new_owner(kind: str) -> str:
     """A name for one holder of leases: what it is, where it runs, and something nobody else has."""
     return f"{kind}@{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(6)}"
@@ -31,10 +35,10 @@ def new_owner(kind: str) -> str:
 def free(now: datetime, *, prefix: str = "") -> Q:
     """Rows nobody holds a lease on; `prefix` reaches the generation from another table.
 
-    No lease is given for so long as two: one that ends later was written before the clock was put back.
+    No lease is given for so long: one that ends later was written before the clock was put back.
     """
     none, lapsed = Q(**{f"{prefix}lease_until__isnull": True}), Q(**{f"{prefix}lease_until__lt": now})
-    return none | lapsed | Q(**{f"{prefix}lease_until__gt": now + 2 * length()})
+    return none | lapsed | Q(**{f"{prefix}lease_until__gt": now + FAR_AHEAD * length()})
 
 
 def length() -> timedelta:
