@@ -22,7 +22,7 @@ import boto3
 import httpx
 import pytest
 from django.conf import settings as django_settings
-from django.core.files.storage import default_storage
+from django.core.files.storage import default_storage, storages
 from django.test import RequestFactory
 
 from accounts.models import Team, User
@@ -88,6 +88,7 @@ def bucket(endpoint: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
         client.delete_object(Bucket=BUCKET, Key=found["Key"])
     client.delete_bucket(Bucket=BUCKET)
     client.close()
+    storages["default"].connection.meta.client.close()  # type: ignore[attr-defined]
 
 
 def _environment(endpoint: str) -> dict[str, str]:
