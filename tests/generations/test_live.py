@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The threads of the streams give their connections back at once, so that the test database can be emptied."""
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+    queue._live().close()
     queue._live.cache_clear()
 
 

@@ -163,6 +163,7 @@ def test_signs_of_life_come_and_go(db: None) -> None:
 def test_without_valkey_the_rest_is_known(
     db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pulse._valkey().close()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     pulse._valkey.cache_clear()
     try:

@@ -218,6 +218,7 @@ class TestWritingTogether:
         spoilt, fine = story("stuck"), story("stuck")
         lifecycle.dispatch()
         ended: list[tuple[int, bool]] = []
+        pks = {told.generation.pk: told.attempt.pk for told in (spoilt, fine)}
 
         async def main() -> None:
             async def in_thread(work: Callable[[], Written]) -> Written:
@@ -226,10 +227,9 @@ class TestWritingTogether:
             writer = Writer(in_thread, lambda each, is_ours: ended.append((each.attempt_id, is_ours)))
             for told, status in ((spoilt, fal.InQueue(2**40)), (fine, fal.Completed())):
                 each = _row()
-                each.attempt_id = (await asyncio.to_thread(lambda told=told: told.attempt)).pk  # type: ignore[misc]
+                each.attempt_id = pks[told.generation.pk]
                 writer.add(each, status)
             assert await writer.flush()
-            await asyncio.to_thread(connections.close_all)
 
         asyncio.run(main())
         assert ended == [(fine.attempt.pk, True)]

@@ -20,7 +20,7 @@ import boto3
 import httpx
 import pytest
 from django.conf import settings as django_settings
-from django.core.files.storage import default_storage
+from django.core.files.storage import default_storage, storages
 from django.test import RequestFactory
 
 from accounts.models import Team, User
@@ -61,6 +61,7 @@ def bucket(endpoint: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
         client.delete_object(Bucket=BUCKET, Key=found["Key"])
     client.delete_bucket(Bucket=BUCKET)
     client.close()
+    storages["default"].connection.meta.client.close()  # type: ignore[attr-defined]
 
 
 def keys(client: Any) -> list[str]:
