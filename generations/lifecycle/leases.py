@@ -23,8 +23,8 @@ from generations.models import Generation
 from generations.states import State
 
 
-# A lease that ends after so many lengths of one is none.
-FAR_AHEAD = 10
+# A lease that ends so much later than one from now is none.
+FAR_AHEAD = timedelta(minutes=10)
 
 
 def new_owner(kind: str) -> str:
@@ -38,7 +38,7 @@ def free(now: datetime, *, prefix: str = "") -> Q:
     No lease is given for so long: one that ends later was written before the clock was put back.
     """
     none, lapsed = Q(**{f"{prefix}lease_until__isnull": True}), Q(**{f"{prefix}lease_until__lt": now})
-    return none | lapsed | Q(**{f"{prefix}lease_until__gt": now + FAR_AHEAD * length()})
+    return none | lapsed | Q(**{f"{prefix}lease_until__gt": now + length() + FAR_AHEAD})
 
 
 def length() -> timedelta:
