@@ -14,6 +14,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from config.stack import child
+
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 20
@@ -23,9 +25,18 @@ STOP_SECONDS = 20
 def running(
     command: list[str], *, env: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process in a group of its own; at the end it is asked to stop, and then everything in its group is killed."""
+    """A process in a group of its own; at the end it is asked to stop, and then everything in its group is killed.
+
+    When this one is killed, the kernel asks it to stop.
+    """
     process = subprocess.Popen(
-        command, env=dict(env), stdout=stdout, stderr=stderr, text=True, start_new_session=True
+        command,
+        env=dict(env),
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+        preexec_fn=child.end_with_parent,  # noqa: PLW1509 - one system call; a bench that is killed leaves nothing
     )
     try:
         yield process
