@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Membership
@@ -13,6 +15,7 @@ from generations import lifecycle
 from generations.lifecycle import dispatching, leases, line
 from generations.models import Generation
 from generations.states import State
+from tests.browser.people import eventually
 from tests.concurrency.together import together
 from tests.factories import MembershipFactory, TeamFactory, UserFactory
 from tests.generations.views.conftest import advanced, ordered
@@ -142,6 +145,26 @@ def test_many_moves_at_once_with_a_dispatcher_lose_nothing(
         lifecycle.dispatch()
     assert sorted(sent) == ["a", "b", "c", "d"]
     assert len(set(Generation.objects.values_list("queued_at", flat=True))) == 4
+
+
+@pytest.mark.concurrency
+def test_a_dispatcher_that_has_begun_to_take_it_wins(four: list[Generation]) -> None:
+    """The move waits for the dispatcher's commit, and then sees that the row has left the line."""
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert leases.take(four[3].pk, owner="dispatch@here", states={State.REQUESTED})
+            ending = pool.submit(together, [lambda: move(four[3], "first")])
+            eventually(somebody_waits_for_a_lock, what="the move waiting for the dispatcher")
+        (end,) = ending.result(timeout=60)
+    assert isinstance(end, lifecycle.NotWaiting), end
+    assert Generation.objects.get(pk=four[3].pk).queued_at == four[3].queued_at
+
+
+def somebody_waits_for_a_lock() -> bool:
+    """By `pg_locks`: what pg_stat_activity shows stands still within a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_strangers_have_no_say(four: list[Generation]) -> None:
