@@ -22,7 +22,6 @@ from accounts import clock
 from generations.models import Generation
 from generations.states import State
 
-
 # A lease that ends so much later than one from now is none.
 FAR_AHEAD = timedelta(minutes=10)
 
