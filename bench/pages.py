@@ -100,9 +100,9 @@ FROM generate_series(1, %(count)s) n
 _GENERATIONS = """
 INSERT INTO generations_generation (id, team_id, user_id, engine, prompt, inputs, form_token, price_version_id,
     quote_credits, hold_id, state, is_cancel_requested, failure_code, failure_message, is_simulated, lease_owner,
-    created_at, submitted_at, started_at, completed_at, settled_at, changed_at)
+    created_at, queued_at, submitted_at, started_at, completed_at, settled_at, changed_at)
 SELECT gen_random_uuid(), %(team)s, %(user)s, %(engine)s, 'A boat drifts out of the harbour, fog, morning.', '{}',
        gen_random_uuid(), %(version)s, 49, h.id, 'failed', false, 'runner_error', 'fal had a problem.', true, '',
-       h.created_at, h.created_at, h.created_at, h.created_at, h.created_at, h.created_at
+       h.created_at, h.created_at, h.created_at, h.created_at, h.created_at, h.created_at, h.created_at
 FROM accounts_hold h WHERE h.wallet_id = %(wallet)s AND h.reference LIKE 'bench:%%'
 """

@@ -97,10 +97,10 @@ WITH job AS (
 ), made AS (
     INSERT INTO generations_generation (id, team_id, user_id, engine, prompt, inputs, form_token, price_version_id,
         quote_credits, hold_id, state, is_cancel_requested, failure_code, failure_message, is_simulated,
-        lease_owner, created_at, submitted_at, started_at, changed_at, next_check_at)
+        lease_owner, created_at, queued_at, submitted_at, started_at, changed_at, next_check_at)
     SELECT id, %(team)s, %(user)s, %(engine)s, 'A boat drifts out of the harbour, fog, morning.', '{}',
         gen_random_uuid(), %(version)s, 49, hold, CASE WHEN start > now() THEN 'submitted' ELSE 'running' END,
-        false, '', '', true, '', now(), now(), CASE WHEN start > now() THEN NULL ELSE start END, now(), now()
+        false, '', '', true, '', now(), now(), now(), CASE WHEN start > now() THEN NULL ELSE start END, now(), now()
     FROM job WHERE hold IN (SELECT id FROM holds) RETURNING id
 )
 INSERT INTO generations_attempt (generation_id, number, state, token, sent_inputs, is_counted, request_id,
@@ -110,7 +110,7 @@ SELECT id, 1, 'accepted', id::text, '{}', true, request, %(base)s || request || 
 FROM job WHERE id IN (SELECT id FROM made)
 """
 _TAKE_ASIDE = """
-UPDATE generations_generation SET lease_owner = 'ingest@bench', lease_until = now() + interval '1 hour'
+UPDATE generations_generation SET lease_owner = 'ingest@bench', lease_until = now() + interval '9 minutes'
 WHERE state = 'storing' AND lease_owner = ''
 """
 _AT_FAL = "SELECT count(*) FROM generations_generation WHERE state IN ('submitted', 'running')"
