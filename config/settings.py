@@ -341,6 +341,8 @@ MAX_CLIP_BYTES = env.int("MAX_CLIP_BYTES", default=600_000_000)
 LOST_AFTER_SECONDS = env.int("LOST_AFTER_SECONDS", default=180)
 # A lost attempt that neither a webhook nor fal's history explains is given up, released and listed after this long.
 LOST_DEADLINE_SECONDS = env.int("LOST_DEADLINE_SECONDS", default=14_400)
+# How long a clip that fal made after all is offered to whoever had asked for it.
+LATE_OFFER_DAYS = env.int("LATE_OFFER_DAYS", default=7)
 # How long fal may stay out of reach (no network, 429, storage full) before a generation is given up and released.
 PATIENCE_SECONDS = env.int("PATIENCE_SECONDS", default=86_400)
 RETRY_SECONDS = env.float("RETRY_SECONDS", default=5)

@@ -24,6 +24,7 @@ from generations.models import (
     DispatchPause,
     Generation,
     GenerationPicture,
+    LateClip,
     LogLine,
     Output,
     Picture,
@@ -183,6 +184,27 @@ class OutputAdmin(ReadOnly):
     @admin.display(description="generation")
     def generation_link(self, output: Output) -> SafeString | str:
         return link(_change_url("generations_generation", output.generation_id), str(output.generation_id))
+
+
+@admin.register(LateClip)
+class LateClipAdmin(ReadOnly):
+    list_display = ("created_at", "generation_link", "attempt", "state", "offered_until", "kept_link")
+    list_filter = ("state",)
+    list_select_related = ("attempt",)
+    search_fields = ("generation__id", "attempt__request_id", "sha256", "file")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at",)
+    readonly_fields = ("generation_link", "kept_link")
+
+    @admin.display(description="generation")
+    def generation_link(self, late: LateClip) -> SafeString | str:
+        return link(_change_url("generations_generation", late.generation_id), str(late.generation_id))
+
+    @admin.display(description="kept as")
+    def kept_link(self, late: LateClip) -> SafeString | str:
+        if late.kept_as_id is None:
+            return "-"
+        return link(_change_url("generations_generation", late.kept_as_id), str(late.kept_as_id))
 
 
 @admin.register(Delivery)

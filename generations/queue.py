@@ -27,12 +27,13 @@ INGEST = "generations.ingest"
 CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
+LATE = "generations.late"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
 CLIPS = "clips"
 QUEUES = (BELLS, CLIPS)
-ROUTES = {INGEST: {"queue": CLIPS}}
+ROUTES = {INGEST: {"queue": CLIPS}, LATE: {"queue": CLIPS}}
 # By the clock of whoever takes it, which may be an hour off; a broker that counts for itself forgets it sooner.
 BELL_EXPIRES_SECONDS = 6 * 3600
 BELL_KEPT_SECONDS = 600
@@ -40,7 +41,7 @@ BELL_SECONDS = 1.0
 # What fails within this time was a connection the broker had closed meanwhile; a fresh one is tried at once.
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
-TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP})
+TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE})
 
 
 def queue_of(name: str) -> str:

@@ -32,6 +32,12 @@ def ingest(generation_id: str) -> None:
     lifecycle.ingest(generation_id)
 
 
+@shared_task(name=queue.LATE)
+def late(attempt_id: str) -> None:
+    """Bring home what fal finished after we had given it up."""
+    lifecycle.bring_late(attempt_id)
+
+
 @shared_task(name=queue.CANCEL)
 def cancel(generation_id: str) -> None:
     """Ask fal to stop."""

@@ -15,6 +15,7 @@ urlpatterns = [
     path("pictures/<uuid:pk>/", views.picture, name="picture"),
     path("generations/<uuid:pk>/", views.show, name="show"),
     path("generations/<uuid:pk>/cancel/", views.cancel, name="cancel"),
+    path("generations/<uuid:pk>/keep/", views.keep, name="keep"),
     path("generations/<uuid:pk>/reorder/", views.reorder, name="reorder"),
     path("generations/<uuid:pk>/clip.mp4", views.clip, name="clip"),
     path("generations/<uuid:pk>/poster", views.poster, name="poster"),

@@ -15,6 +15,7 @@ from generations.lifecycle.errors import (
     AlreadySent,
     LifecycleError,
     NotAMember,
+    NotOffered,
     NotOrderable,
     NotWaiting,
     NotYours,
@@ -22,6 +23,7 @@ from generations.lifecycle.errors import (
     UnknownDelivery,
 )
 from generations.lifecycle.ingesting import ingest
+from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
 from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
@@ -35,6 +37,7 @@ __all__ = [
     "Line",
     "Move",
     "NotAMember",
+    "NotOffered",
     "NotOrderable",
     "NotWaiting",
     "NotYours",
@@ -42,6 +45,7 @@ __all__ = [
     "Quote",
     "UnknownDelivery",
     "Waiting",
+    "bring_late",
     "called_about",
     "cancel",
     "check",
@@ -50,6 +54,7 @@ __all__ = [
     "fal_config",
     "give_up",
     "ingest",
+    "keep_late",
     "look_now",
     "observe",
     "observe_many",

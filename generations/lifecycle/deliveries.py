@@ -10,7 +10,7 @@ from django.db import transaction
 
 from accounts import clock
 from generations import fal, queue, trace
-from generations.lifecycle import attempts, watching
+from generations.lifecycle import attempts, late, watching
 from generations.lifecycle.connection import fal_client
 from generations.lifecycle.errors import UnknownDelivery
 from generations.models import Attempt, Delivery
@@ -79,7 +79,10 @@ def _act_on(attempt: Attempt, request_id: str) -> str:
             notes.append("found the lost request")
         _keep_late(attempt, request_id)
     if attempt.generation.is_settled:
-        return f"too late: the generation was {attempt.generation.state}"
+        is_expected = late.expect(attempt.pk)
+        return f"too late: the generation was {attempt.generation.state}" + (
+            "; its clip is looked for" if is_expected else ""
+        )
     if watching.check(attempt.generation_id):
         notes.append("moved the generation on")
     return "; ".join(notes) or "told nothing new"

@@ -58,5 +58,12 @@ class NotYours(LifecycleError):
         super().__init__("Only the member who asked for it can change its place.")
 
 
+class NotOffered(LifecycleError):
+    """There is no late clip of this generation to be kept (any more)."""
+
+    def __init__(self) -> None:
+        super().__init__("This clip is not offered any more.")
+
+
 class UnknownDelivery(LifecycleError):
     """A webhook whose token or request is not one of ours."""

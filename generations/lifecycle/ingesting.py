@@ -68,8 +68,13 @@ def _clip_url(attempt: Attempt) -> str | None:
     """The address of the clip; "" where the result has none, None where there is no result yet."""
     if attempt.result is None and not _fetch_result(attempt):
         return None
-    engine = attempt.generation.catalogue_entry
-    found = _at_path(attempt.result, (engine and engine.result_path) or USUAL_PATH)
+    return clip_in(attempt.generation, attempt.result)
+
+
+def clip_in(generation: Generation, result: Any) -> str:
+    """The address of the clip in a result of fal's; "" where it has none."""
+    engine = generation.catalogue_entry
+    found = _at_path(result, (engine and engine.result_path) or USUAL_PATH)
     return found if isinstance(found, str) else ""
 
 
@@ -193,18 +198,22 @@ def _succeed(attempt: Attempt, stored: media.StoredClip) -> bool:
         rows = Attempt.objects.filter(pk=attempt.pk, state__in=OPEN_ATTEMPTS)
         if generation.state != State.STORING or not rows.update(state=AttemptState.DONE, ended_at=now):
             return False
-        Output.objects.create(
-            generation=generation,
-            file=stored.file,
-            poster=stored.poster,
-            content_type=stored.facts.content_type,
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            width=stored.facts.width,
-            height=stored.facts.height,
-            duration_seconds=stored.facts.duration_seconds,
-            fps=stored.facts.fps,
-            has_audio=stored.facts.has_audio,
-            codec=stored.facts.codec[:20],
-        )
+        Output.objects.create(generation=generation, **output_fields(stored))
         return moves.succeeded(generation, now=now)
+
+
+def output_fields(stored: media.StoredClip) -> dict[str, Any]:
+    """What a row says of a clip in our storage."""
+    return {
+        "file": stored.file,
+        "poster": stored.poster,
+        "content_type": stored.facts.content_type,
+        "size_bytes": stored.size_bytes,
+        "sha256": stored.sha256,
+        "width": stored.facts.width,
+        "height": stored.facts.height,
+        "duration_seconds": stored.facts.duration_seconds,
+        "fps": stored.facts.fps,
+        "has_audio": stored.facts.has_audio,
+        "codec": stored.facts.codec[:20],
+    }

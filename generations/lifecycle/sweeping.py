@@ -14,7 +14,17 @@ from django.conf import settings
 from accounts import clock, ledger
 from accounts.models import Hold
 from generations import fal, media, pulse, queue
-from generations.lifecycle import attempts, breaking, costs, dispatching, leases, lost, timeouts, watching
+from generations.lifecycle import (
+    attempts,
+    breaking,
+    costs,
+    dispatching,
+    late,
+    leases,
+    lost,
+    timeouts,
+    watching,
+)
 from generations.models import Attempt, Delivery, Generation
 from generations.states import AT_FAL, SETTLED, AttemptState, State
 
@@ -128,7 +138,7 @@ def ring_waiting() -> int:
 def _ring(name: str, ids: Iterable[object]) -> int:
     """Ring for the first of these, unless as many bells wait already: a backlog is not rung for again and again.
 
-    The queue of clips holds nothing but these; the other is shared, so there a batch may wait beside them.
+    The queue of clips holds hardly anything but these; the other is shared, so there a batch may wait beside them.
     """
     found = list(ids)
     if not found:
@@ -139,6 +149,11 @@ def _ring(name: str, ids: Iterable[object]) -> int:
     for pk in found[: max(most - waiting, 0)]:
         queue.enqueue(name, str(pk))
     return len(found)
+
+
+def _late() -> int:
+    """Clips of requests that were given up, looked for while fal may still have them, and offers that are over."""
+    return _ring(queue.LATE, late.due()) + late.withdraw()
 
 
 def _held_back() -> int:
@@ -179,6 +194,7 @@ STEPS: tuple[Callable[[], int], ...] = (
     _unwatched,
     _timed_out,
     _held_back,
+    _late,
     _open_holds,
     _expired_credits,
     _unpriced,

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from accounts import clock
 from generations import catalogue, queue
-from generations.lifecycle import attempts, moves
+from generations.lifecycle import attempts, late, moves
 from generations.models import Attempt, Generation
 from generations.states import AttemptState
 
@@ -50,7 +50,9 @@ def enforce(attempt: Attempt) -> bool:
     if now < attempt.timed_out_at + timedelta(seconds=GRACE_SECONDS):
         return False
     log.error("attempt %s never ended at fal; its generation is released and listed", attempt.pk)
-    return attempts.given_up(attempt.pk, attempts.TIMED_OUT)
+    is_over = attempts.given_up(attempt.pk, attempts.TIMED_OUT)
+    late.expect(attempt.pk)
+    return is_over
 
 
 def _ask_to_stop(attempt: Attempt, now: datetime) -> bool:

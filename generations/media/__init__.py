@@ -23,7 +23,7 @@ from generations.media.probing import ClipFacts, poster, probe
 from generations.media.remote import accept_picture_url
 from generations.media.sample import sample_picture
 from generations.media.serving import serve
-from generations.media.storing import sweep_scratch
+from generations.media.storing import forget, sweep_scratch
 
 __all__ = [
     "ClipBroken",
@@ -42,6 +42,7 @@ __all__ = [
     "accept_picture",
     "accept_picture_url",
     "fetch_clip",
+    "forget",
     "may_fetch_from",
     "note",
     "poster",

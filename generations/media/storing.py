@@ -41,6 +41,13 @@ def put(name: str, content: BinaryIO, *, size_bytes: int, content_type: str) -> 
         default_storage.save(name, file)
 
 
+def forget(*names: str) -> None:
+    """Remove files from the media storage; what is not there, or cannot be removed now, is left alone."""
+    for name in filter(None, names):
+        with suppress(StorageUnavailable), storage_errors():
+            default_storage.delete(name)
+
+
 def is_local() -> bool:
     """Is the media storage a directory of this host?"""
     return isinstance(default_storage, FileSystemStorage)

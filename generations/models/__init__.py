@@ -4,7 +4,7 @@ from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import PriceVersion
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
-from generations.models.works import Output, Picture
+from generations.models.works import LateClip, Output, Picture
 
 __all__ = [
     "Attempt",
@@ -14,6 +14,7 @@ __all__ = [
     "Generation",
     "GenerationPicture",
     "GenerationQuerySet",
+    "LateClip",
     "LogLine",
     "Output",
     "Picture",

@@ -66,6 +66,9 @@ class Attempt(models.Model):
     )
     timed_out_at = models.DateTimeField(null=True, blank=True, help_text="When we stopped waiting for it.")
     ended_at = models.DateTimeField(null=True, blank=True)
+    late_check_at = models.DateTimeField(
+        null=True, blank=True, help_text="When to look again for the clip of a request that we gave up."
+    )
 
     objects: ClassVar[models.Manager[Attempt]] = AttemptQuerySet.as_manager()
 
@@ -85,6 +88,11 @@ class Attempt(models.Model):
             models.Index(fields=["sent_at"], name="attempt_sent"),
             models.Index(
                 fields=["ended_at"], name="attempt_ended", condition=models.Q(ended_at__isnull=False)
+            ),
+            models.Index(
+                fields=["late_check_at"],
+                name="attempt_late",
+                condition=models.Q(late_check_at__isnull=False),
             ),
         ]
 

@@ -45,13 +45,10 @@ class Picture(models.Model):
         return self.original_name or str(self.pk)
 
 
-class Output(models.Model):
-    """A file a generation produced, stored with us, verified by opening it."""
+class Stored(models.Model):
+    """A clip of fal's in our storage, verified by opening it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    generation = models.OneToOneField(
-        "generations.Generation", on_delete=models.PROTECT, related_name="output"
-    )
     file = models.CharField(max_length=300, help_text="name in the media storage")
     poster = models.CharField(max_length=300, blank=True)
     content_type = models.CharField(max_length=60)
@@ -65,5 +62,56 @@ class Output(models.Model):
     codec = models.CharField(max_length=20, blank=True)
     created_at = models.DateTimeField(default=clock.now)
 
+    class Meta:
+        abstract = True
+
+
+class Output(Stored):
+    """What a generation produced, and what its credits were captured for."""
+
+    generation = models.OneToOneField(
+        "generations.Generation", on_delete=models.PROTECT, related_name="output"
+    )
+
     def __str__(self) -> str:
         return f"output of {self.generation_id}"
+
+
+class LateClip(Stored):
+    """A clip that fal made after all, when its generation had been given up and its credits were back.
+
+    Nobody is charged for it unasked: the member may keep it, at the price that was quoted then, for as long as it is
+    offered. What they keep is a generation of its own, `kept_as`.
+    """
+
+    class State(models.TextChoices):
+        OFFERED = "offered", "offered"
+        KEPT = "kept", "kept"
+        GONE = "gone", "gone"
+
+    generation = models.OneToOneField(
+        "generations.Generation", on_delete=models.PROTECT, related_name="late_clip"
+    )
+    attempt = models.OneToOneField("generations.Attempt", on_delete=models.PROTECT, related_name="late_clip")
+    state = models.CharField(max_length=10, choices=State, default=State.OFFERED)
+    offered_until = models.DateTimeField()
+    kept_as = models.OneToOneField(
+        "generations.Generation", null=True, blank=True, on_delete=models.PROTECT, related_name="kept_from"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="late_clip_kept_as_something",
+                condition=models.Q(state="kept", kept_as__isnull=False)
+                | (~models.Q(state="kept") & models.Q(kept_as__isnull=True)),
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["offered_until"], name="late_clip_offered", condition=models.Q(state="offered")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"late clip of {self.generation_id}"

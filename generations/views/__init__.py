@@ -1,6 +1,7 @@
 """The pages. The look-up is the permission check: what is not visible to a person does not exist for them."""
 
 from generations.views.files import clip, picture, poster
+from generations.views.late import keep
 from generations.views.library import library
 from generations.views.metrics import metrics
 from generations.views.operations import (
@@ -22,6 +23,7 @@ __all__ = [
     "clip",
     "fields",
     "generate",
+    "keep",
     "library",
     "metrics",
     "operations",

@@ -10,10 +10,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import clock
 from accounts.models import Entry, Membership
 from accounts.permissions import member_required
 from generations import lifecycle
-from generations.models import Generation, LogLine
+from generations.models import Generation, LateClip, LogLine
 from generations.views.access import find, may_cancel
 from generations.views.live_work import with_places
 
@@ -55,8 +56,18 @@ def detail(generation: Generation, membership: Membership) -> dict[str, Any]:
         "tries": len(attempts),
         "log_lines": _log(generation),
         "entries": list(entries),
+        "late": _late(generation),
+        "may_keep": generation.user_id == membership.user_id,
+        "kept_from": LateClip.objects.filter(kept_as=generation).select_related("generation").first(),
         "may_cancel": generation.is_cancelable and may_cancel(generation, membership),
     }
+
+
+def _late(generation: Generation) -> LateClip | None:
+    """The clip that came after this was given up, while it can be kept or after it was."""
+    found = LateClip.objects.filter(generation=generation).exclude(state=LateClip.State.GONE).first()
+    is_over = found and found.state == LateClip.State.OFFERED and found.offered_until <= clock.now()
+    return None if is_over else found
 
 
 def choices(generation: Generation) -> list[tuple[str, object]]:

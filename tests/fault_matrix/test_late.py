@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generations.models import Delivery
+from generations.models import Delivery, LateClip
 from tests.fault_matrix.caller import Caller
 from tests.fault_matrix.conftest import Order
 from tests.fault_matrix.installation import Installation
@@ -24,7 +24,9 @@ def test_success_after_we_gave_up_is_kept_and_listed_and_never_captured_from_a_r
     assert Caller(site)(tale.attempt, request_id=request_id) == 200
     rows = Delivery.objects.filter(attempt=tale.attempt, processed_at__isnull=False)
     delivery = site.wait(rows.first, what="the delivery was acted upon")
-    assert delivery.outcome == "too late: the generation was failed"
+    assert delivery.outcome == "too late: the generation was failed; its clip is looked for"
+    late = site.wait(LateClip.objects.filter(generation=tale.generation).first, what="the clip is offered")
+    assert late.state == LateClip.State.OFFERED
     tale.assert_not_charged("submit_lost")
     assert (tale.attempt.request_id, tale.attempt.is_maybe_billed) == (request_id, True)
     cost = site.wait(lambda: tale.attempt.fal_cost_usd, what="what fal took is written beside it")
