@@ -34,7 +34,7 @@ from accounts.ledger.grants import (
     unfreeze,
 )
 from accounts.ledger.holds import capture, hold, refund, release
-from accounts.ledger.lots import add_credits, extend_grant, void_grant
+from accounts.ledger.lots import add_credits, end_of, extend_grant, void_grant
 from accounts.ledger.rules import remove_budget, set_budget, set_default_budget, set_engine_rule
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "budget_status",
     "budget_statuses",
     "capture",
+    "end_of",
     "expire",
     "expire_due",
     "extend_grant",

@@ -37,6 +37,11 @@ class Period(models.TextChoices):
     ROLLING = "rolling", "rolling month"
     NEVER = NEVER, "ever"
 
+    @property
+    def per(self) -> str:
+        """ "per week", "in all": behind an amount."""
+        return "in all" if self == Period.NEVER else f"per {self.label}"
+
 
 class Source(models.TextChoices):
     PURCHASE = "purchase", "Purchase"
@@ -203,6 +208,10 @@ class Budget(models.Model):
             KEPT,
             pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "period", "created_at"]),
         ]
+
+    @property
+    def per(self) -> str:
+        return Period(self.period).per
 
     def __str__(self) -> str:
         return f"{self.limit_credits} credits per {self.period} for {self.user_id}"

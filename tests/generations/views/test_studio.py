@@ -1,3 +1,5 @@
+from tests.factories import UserFactory
+
 """The composer: with and without JavaScript, refused with everything kept, ordered once."""
 
 from __future__ import annotations
@@ -246,7 +248,7 @@ def test_a_spent_budget_is_said_with_its_own_words(site: Client, member: Members
         user=member.user,
         limit_credits=40,
         period="month",
-        actor=member.user,
+        actor=UserFactory(),
         reason="test",
     )
     html = boss.get("/").content.decode()
