@@ -143,7 +143,7 @@ class InvitationAdmin(Unadded, Kept, admin.ModelAdmin):
 
 @admin.register(EngineRule)
 class EngineRuleAdmin(ReadOnly, admin.ModelAdmin):
-    """Which engines a team's admins allow or hide. They are set on the team's own page; the wallet's book keeps each."""
+    """Which engines a team's admins allow or hide. The team's own page sets them; the wallet's book keeps each."""
 
     list_display = ["team", "endpoint_id", "role", "is_allowed", "created_at"]
     list_filter = ["is_allowed", "role", "team"]

@@ -83,8 +83,6 @@ def void_grant(
 def _void(entry: Entry, grant_id: int) -> Entry:
     fresh = _open(entry, grant_id)
     left = fresh.remaining
-    if not left and not fresh.held:
-        raise GrantClosed("Nothing is left of this grant: it is used up or has expired.")
     entry.note = f"{left} of {fresh.amount} taken out" + (f", {fresh.held} still held" if fresh.held else "")
     delta = Delta(available=-left, adjusted_out=left)
     after = book.move(entry.wallet_id, delta, now=entry.created_at)
@@ -107,7 +105,7 @@ def extend_grant(
     """Let a grant live longer, None for ever; what was said when it came in stays in `original_expires_at`.
 
     Raises `ReasonRequired` without actor or reason, `InvalidExpiry` if it is not later, `GrantClosed` for one that was
-    voided or has expired, `SelfDealing` for an actor whose own team it is, `IdempotencyConflict`.
+    voided, is used up or has expired, `SelfDealing` for an actor whose own team it is, `IdempotencyConflict`.
     """
     entry = _entry(
         grant,
@@ -180,4 +178,6 @@ def _open(entry: Entry, grant_id: int) -> Grant:
     fresh = Grant.objects.get(pk=grant_id, wallet_id=entry.wallet_id)
     if fresh.voided_at is not None:
         raise GrantClosed("This grant was voided before.")
+    if not fresh.remaining and not fresh.held:
+        raise GrantClosed("Nothing is left of this grant: it is used up or has expired.")
     return fresh

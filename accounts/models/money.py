@@ -209,12 +209,12 @@ class Budget(models.Model):
             pgtrigger.ReadOnly(name="unchanging", fields=["wallet", "user", "period", "created_at"]),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
+
     @property
     def per(self) -> str:
         return Period(self.period).per
-
-    def __str__(self) -> str:
-        return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
 
 
 class BudgetPeriod(models.Model):

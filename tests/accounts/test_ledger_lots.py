@@ -151,7 +151,7 @@ def test_an_extension_ends_later_and_never_wakes_what_is_gone(wallet: Wallet, st
     void(doomed, staff)
     with pytest.raises(GrantClosed, match="voided"):
         extend(doomed, staff, LATER)
-    with pytest.raises(GrantClosed, match="has expired"):
+    with pytest.raises(GrantClosed, match="it is used up or has expired"):
         extend(grant, staff, LATER, now=SOON)
     grant.refresh_from_db()
     assert grant.remaining == 100, "a refusal leaves nothing behind, not even the expiry it met"

@@ -184,7 +184,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.settle()
         until = now + timedelta(hours=hours) if hours else None
         expected: type[LedgerError] | None = None
-        if lot.is_voided or (lot.expires_at and lot.expires_at <= now):
+        is_empty = not (lot.remaining or lot.held)
+        if lot.is_voided or is_empty or (lot.expires_at and lot.expires_at <= now):
             expected = GrantClosed
         elif lot.expires_at is None or (until and until <= lot.expires_at):
             expected = InvalidExpiry

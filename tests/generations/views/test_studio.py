@@ -1,5 +1,3 @@
-from tests.factories import UserFactory
-
 """The composer: with and without JavaScript, refused with everything kept, ordered once."""
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from accounts import ledger
 from accounts.models import Membership, Wallet
 from generations.models import DispatchPause, Generation, Picture, PriceVersion
 from generations.views.picker import DEFAULT
+from tests.factories import UserFactory
 from tests.generations.views.conftest import (
     TEXT_ENGINE,
     failed,
