@@ -282,7 +282,7 @@ def taken_so_far(wallet: Wallet, user: User, *, now: datetime | None = None) -> 
         "wallet": wallet.pk, "user": user.pk, "now": now,
         "periods": list(windows), "starts": [each.starts_at for each in windows.values()],
     }  # fmt: skip
-    sums: dict[str, int] = dict(book.rows(_TAKEN, params))  # type: ignore[arg-type]
+    sums: dict[str, int] = dict(book.rows(_TAKEN, params))
     for period, status in counted.items():
         sums[period] = status.spent + status.held
     return [

@@ -6,6 +6,7 @@ Each change is kept in the wallet's book as an entry that moves nothing, in the 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -168,7 +169,7 @@ def set_engine_rule(
     now = now or clock.now()
     with transaction.atomic():
         book.lock(wallet.pk)
-        place = {"team_id": wallet.team_id, "role": role, "endpoint_id": endpoint_id}
+        place: dict[str, Any] = {"team_id": wallet.team_id, "role": role, "endpoint_id": endpoint_id}
         before = EngineRule.objects.filter(**place).first()
         if (before.is_allowed if before else None) == is_allowed:
             return

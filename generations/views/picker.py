@@ -55,7 +55,7 @@ def hidden_engines(membership: Membership) -> set[str]:
         engines = [engine.endpoint_id for engine in catalogue.orderable()]
         found = EngineRule.objects.hidden_from(membership, engines)
         membership._hidden_engines = found  # type: ignore[attr-defined]
-    return membership._hidden_engines  # type: ignore[attr-defined,no-any-return]
+    return membership._hidden_engines  # type: ignore[attr-defined]
 
 
 def chosen(endpoint_id: str, membership: Membership) -> Engine:

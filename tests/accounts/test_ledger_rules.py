@@ -101,7 +101,7 @@ def test_a_refund_of_work_older_than_the_budget_is_credited_to_its_window(
 
 @pytest.mark.parametrize("period", ["day", "week", "month", "rolling"])
 def test_18_a_hold_stays_in_its_window_however_late_and_however_the_clocks_are_changed(period: str) -> None:
-    """Peers' failure 18 (LiteLLM #30330): a reset in mid-flight lost spend or made it negative. DST falls in it, too."""
+    """Peers' failure 18 (LiteLLM #30330): a reset in mid-flight lost spend or made it negative. DST falls in it."""
     team = TeamFactory(credits=1_000, time_zone="Europe/Berlin")
     boss, user, wallet = MembershipFactory(team=team, role=Role.ADMIN).user, UserFactory(), team.wallet
     late = datetime(2026, 3, 28, 22, 59, tzinfo=UTC)  # 23:59 of the evening before the clocks go forward
