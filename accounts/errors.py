@@ -75,12 +75,26 @@ class ReasonRequired(LedgerError):
         super().__init__("A correction of the books needs the person who makes it and a reason.")
 
 
-class InvalidExpiry(LedgerError):
-    """Credits that would have expired before they arrive."""
+class SelfDealing(LedgerError):
+    """Somebody would give credits to themselves; `ask` are the admins who could do it instead."""
 
-    def __init__(self, *, expires_at: datetime) -> None:
+    def __init__(self, *, what: str, ask: list[str], cure: str = "") -> None:
+        self.ask = ask
+        names = " or ".join(ask[:3]) or "another admin"
+        super().__init__(f"Nobody {what}: ask {names}, or staff who are not of this team.{cure}")
+
+
+class GrantClosed(LedgerError):
+    """The grant was voided, has expired or is used up: there is nothing to void or to extend."""
+
+
+class InvalidExpiry(LedgerError):
+    """Credits that would have expired before they arrive, or a term that this kind of credits cannot have."""
+
+    def __init__(self, *, expires_at: datetime | None = None, text: str = "") -> None:
         self.expires_at = expires_at
-        super().__init__(f"These credits would have expired on {expires_at:%d %b %Y %H:%M %Z} already.")
+        said = text or f"These credits would have expired on {expires_at:%d %b %Y %H:%M %Z} already."
+        super().__init__(said)
 
 
 class BookOutOfBalance(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from allauth.account.forms import (
@@ -15,10 +16,21 @@ from django import forms
 from django.contrib.auth.password_validation import validate_password
 
 from accounts.models import User
-from accounts.models.money import Period
+from accounts.models.money import Period, Source
 from accounts.models.people import Role
 
 MOST_CREDITS = 10**12
+
+
+PERIODS = [
+    (Period.DAY, "day"),
+    (Period.WEEK, "week, from Monday"),
+    (Period.MONTH, "calendar month"),
+    (Period.ROLLING, "month from the day it is set"),
+    (Period.NEVER, "ever: it never starts again"),
+]
+STRENGTHS = [("hard", "refuse what goes over it"), ("soft", "warn only")]
+REASON_HELP = "Kept in the wallet's book beside your name."
 
 
 def _numeric() -> forms.NumberInput:
@@ -74,15 +86,92 @@ class BudgetForm(forms.Form):
     limit_credits = forms.IntegerField(
         label="Budget in credits", min_value=0, max_value=MOST_CREDITS, widget=_numeric()
     )
-    period = forms.ChoiceField(label="Per", choices=Period.choices, initial=Period.MONTH)
-    reason = forms.CharField(
-        label="Reason", max_length=300, help_text="Kept in the wallet's book beside your name."
+    period = forms.ChoiceField(label="Per", choices=PERIODS, initial=Period.MONTH)
+    strength = forms.ChoiceField(label="When it is used up", choices=STRENGTHS, required=False)
+    reason = forms.CharField(label="Reason", max_length=300, help_text=REASON_HELP)
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The cleaned form as the ledger's verbs take it; without a strength it is a hard one."""
+        data = self.cleaned_data
+        return {
+            "limit_credits": data["limit_credits"],
+            "period": data["period"],
+            "is_hard": data["strength"] != "soft",
+            "reason": data["reason"],
+        }
+
+
+class DefaultBudgetForm(BudgetForm):
+    """The budget of whoever joins; an empty limit is none."""
+
+    limit_credits = forms.IntegerField(
+        label="Budget in credits",
+        required=False,
+        min_value=0,
+        max_value=MOST_CREDITS,
+        widget=_numeric(),
+        help_text="Empty: no limit but the wallet itself.",
     )
 
 
 class BudgetRemovalForm(forms.Form):
     period = forms.ChoiceField(choices=Period.choices, widget=forms.HiddenInput)
     reason = forms.CharField(label="Reason", max_length=300)
+
+
+class _Once(forms.Form):
+    """A form whose hidden key makes a doubled submit one entry."""
+
+    key = forms.CharField(max_length=60, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["initial"] = {"key": str(uuid.uuid4()), **(kwargs.get("initial") or {})}
+        super().__init__(*args, **kwargs)
+
+
+class CreditsForm(_Once):
+    """Credits that come in: what kind, how many, for how long, and the paper that says so."""
+
+    amount = forms.IntegerField(label="Credits", min_value=1, max_value=MOST_CREDITS, widget=_numeric())
+    source = forms.ChoiceField(
+        label="Kind",
+        choices=[(Source.PURCHASE, "Purchase"), (Source.PROMOTIONAL, "Promotional")],
+    )
+    days = forms.IntegerField(
+        label="Days they last",
+        required=False,
+        min_value=1,
+        max_value=3660,
+        initial=365,
+        widget=_numeric(),
+        help_text="Empty: for ever. Promotional credits last from 7 to 365 days.",
+    )
+    reference = forms.CharField(
+        label="Invoice or campaign", required=False, max_length=120, help_text="A purchase needs its invoice."
+    )
+    note = forms.CharField(label="Note", required=False, max_length=300)
+    reason = forms.CharField(label="Reason", max_length=300, help_text=REASON_HELP)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if data.get("source") == Source.PURCHASE and not data.get("reference"):
+            self.add_error("reference", "Name the invoice of a purchase.")
+        return data
+
+
+class ExtensionForm(_Once):
+    last_day = forms.DateField(
+        label="New last day",
+        required=False,
+        widget=forms.DateInput({"type": "date"}),
+        help_text="In the team's time zone; empty: for ever.",
+    )
+    reason = forms.CharField(label="Reason", max_length=300, help_text=REASON_HELP)
+
+
+class VoidForm(_Once):
+    reason = forms.CharField(label="Reason", max_length=300, help_text=REASON_HELP)
 
 
 class RoleForm(forms.Form):
@@ -98,9 +187,9 @@ class InvitationForm(forms.Form):
         min_value=0,
         max_value=MOST_CREDITS,
         widget=_numeric(),
-        help_text="Empty: no limit but the wallet itself.",
+        help_text="Empty: the team's budget of new members, if it has one.",
     )
-    budget_period = forms.ChoiceField(label="Per", choices=Period.choices, initial=Period.MONTH)
+    budget_period = forms.ChoiceField(label="Per", choices=PERIODS, initial=Period.MONTH)
 
 
 class AcceptForm(forms.Form):

@@ -1,7 +1,8 @@
 """Who belongs to a team: invitations, roles, leaving. The only writer of memberships besides the Django admin.
 
 An invitation is a link with a random token, good for one person, once, for `settings.INVITATION_DAYS` days. Only the
-token's SHA-256 is stored. Budgets given with an invitation are set through the ledger when it is accepted.
+token's SHA-256 is stored. The budget given with an invitation, or else the team's default for those who join, is set
+through the ledger when it is accepted.
 """
 
 from __future__ import annotations
@@ -176,16 +177,27 @@ def _join(invitation: Invitation, member: User) -> Membership:
 
 
 def _give_budget(invitation: Invitation, member: User) -> None:
-    if invitation.budget_credits is None:
-        return
-    ledger.set_budget(
-        ledger.open_wallet(invitation.team),
-        user=member,
-        limit_credits=invitation.budget_credits,
-        period=invitation.budget_period,
-        actor=invitation.invited_by,
-        reason="Given with the invitation",
-    )
+    wallet, team = ledger.open_wallet(invitation.team), invitation.team
+    if invitation.budget_credits is not None:
+        ledger.set_budget(
+            wallet,
+            user=member,
+            limit_credits=invitation.budget_credits,
+            period=invitation.budget_period,
+            actor=invitation.invited_by,
+            reason="Given with the invitation",
+        )
+    elif team.default_budget_credits is not None and not ledger.budget_status(wallet, member):
+        # Whoever comes back finds the budgets they left with: a default is for those who have none.
+        ledger.set_budget(
+            wallet,
+            user=member,
+            limit_credits=team.default_budget_credits,
+            period=team.default_budget_period,
+            is_hard=team.default_budget_is_hard,
+            actor=invitation.invited_by,
+            reason="The team's budget of new members",
+        )
 
 
 def _open_for(team: Team) -> QuerySet[Invitation]:

@@ -8,7 +8,12 @@ from accounts import views
 app_name = "accounts"
 urlpatterns = [
     path("wallet/", views.wallet, name="wallet"),
+    path("wallet/grants/add/", views.grant_add, name="grant_add"),
+    path("wallet/grants/<int:pk>/", views.grant, name="grant"),
+    path("wallet/grants/<int:pk>/extend/", views.grant_extend, name="grant_extend"),
+    path("wallet/grants/<int:pk>/void/", views.grant_void, name="grant_void"),
     path("team/", views.team, name="team"),
+    path("team/default-budget/", views.default_budget, name="default_budget"),
     path("team/invite/", views.invite, name="invite"),
     path("team/invitations/<int:pk>/revoke/", views.revoke_invitation, name="revoke_invitation"),
     path("team/members/<int:pk>/role/", views.member_role, name="member_role"),

@@ -13,6 +13,7 @@ urlpatterns = [
     path("library/", views.library, name="library"),
     path("pictures/", views.upload, name="upload"),
     path("pictures/<uuid:pk>/", views.picture, name="picture"),
+    path("team/engines/", views.engines, name="engines"),
     path("generations/<uuid:pk>/", views.show, name="show"),
     path("generations/<uuid:pk>/cancel/", views.cancel, name="cancel"),
     path("generations/<uuid:pk>/keep/", views.keep, name="keep"),

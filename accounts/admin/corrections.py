@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import admin, messages
@@ -22,7 +23,8 @@ from django.utils.safestring import SafeString
 
 from accounts import ledger
 from accounts.errors import LedgerError
-from accounts.models import Hold, User, Wallet
+from accounts.models import Grant, Hold, User, Wallet
+from accounts.models.money import Source
 
 PERMISSION = "accounts.change_wallet"
 
@@ -45,6 +47,26 @@ class RefundForm(ReasonForm):
     )
 
 
+class CreditsForm(ReasonForm):
+    amount = forms.IntegerField(min_value=1)
+    source = forms.ChoiceField(choices=[(Source.PURCHASE, "Purchase"), (Source.PROMOTIONAL, "Promotional")])
+    days = forms.IntegerField(
+        required=False, initial=365, help_text="Empty: for ever. Promotional credits last from 7 to 365 days."
+    )
+    reference = forms.CharField(max_length=120, required=False, help_text="Invoice or campaign.")
+    note = forms.CharField(max_length=300, required=False)
+    field_order = ["amount", "source", "days", "reference", "note", "reason", "key"]
+
+
+class ExtendForm(ReasonForm):
+    last_day = forms.DateField(
+        required=False,
+        widget=forms.DateInput({"type": "date"}),
+        help_text="In the team's time zone; empty: for ever.",
+    )
+    field_order = ["last_day", "reason", "key"]
+
+
 class Correction(NamedTuple):
     """One verb of the ledger with its form; `apply` gets the row, the form's data and who does it."""
 
@@ -61,6 +83,25 @@ def _adjust(wallet: Wallet, data: dict[str, Any], actor: User) -> object:
     )
 
 
+def _add_credits(wallet: Wallet, data: dict[str, Any], actor: User) -> object:
+    fields = {name: value for name, value in data.items() if name != "key"}
+    return ledger.add_credits(wallet, **fields, actor=actor, idempotency_key=f"admin:{data['key']}")
+
+
+def _extend(grant: Grant, data: dict[str, Any], actor: User) -> object:
+    day = data["last_day"]
+    until = ledger.end_of(day, ZoneInfo(grant.wallet.team.time_zone)) if day else None
+    key = f"admin:{data['key']}"
+    return ledger.extend_grant(
+        grant, expires_at=until, actor=actor, reason=data["reason"], idempotency_key=key
+    )
+
+
+def _void(grant: Grant, data: dict[str, Any], actor: User) -> object:
+    key = f"admin:{data['key']}"
+    return ledger.void_grant(grant, actor=actor, reason=data["reason"], idempotency_key=key)
+
+
 def _refund(hold: Hold, data: dict[str, Any], actor: User) -> object:
     key = f"admin:{data['key']}"
     return ledger.refund(hold, amount=data["amount"], actor=actor, reason=data["reason"], idempotency_key=key)
@@ -75,9 +116,14 @@ def _unfreeze(wallet: Wallet, data: dict[str, Any], actor: User) -> object:
 
 
 OF_WALLETS = [
+    Correction("credits", "Add credits", CreditsForm, _add_credits),
     Correction("adjust", "Adjust the balance", AdjustForm, _adjust),
     Correction("freeze", "Freeze the wallet", ReasonForm, _freeze),
     Correction("unfreeze", "Unfreeze the wallet", ReasonForm, _unfreeze),
+]
+OF_GRANTS = [
+    Correction("extend", "Let it last longer", ExtendForm, _extend),
+    Correction("void", "Void what is left", ReasonForm, _void),
 ]
 OF_HOLDS = [Correction("refund", "Refund captured credits", RefundForm, _refund)]
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.admin.corrections import OF_HOLDS, OF_WALLETS, Corrected
+from accounts.admin.corrections import OF_GRANTS, OF_HOLDS, OF_WALLETS, Corrected
 from accounts.admin.rooms import ReadOnly, link_to, links_to_lists
 from accounts.models import Budget, BudgetPeriod, Draw, Entry, Grant, Hold, Wallet
 
@@ -54,12 +54,13 @@ class WalletAdmin(ReadOnly, Corrected):
 
 
 @admin.register(Grant)
-class GrantAdmin(ReadOnly, admin.ModelAdmin):
+class GrantAdmin(ReadOnly, Corrected):
+    corrections = OF_GRANTS
     list_display = [
         "id", "created_at", "wallet_link", "source", "amount", "remaining", "held", "captured", "expired",
-        "adjusted_out", "expires_at", "reference",
+        "adjusted_out", "expires_at", "voided_at", "reference",
     ]  # fmt: skip
-    list_filter = ["source", "is_open", "is_grace_used", "created_at", "expires_at", "wallet"]
+    list_filter = ["source", "is_open", "is_grace_used", "created_at", "expires_at", "voided_at", "wallet"]
     list_select_related = ["wallet__team"]
     search_fields = ["wallet__team__name", "wallet__team__slug", "reference", "note"]
     date_hierarchy = "created_at"

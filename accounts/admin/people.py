@@ -11,8 +11,8 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts import ledger
-from accounts.admin.rooms import Kept, Unadded, link_to
-from accounts.models import Invitation, Membership, Team, User
+from accounts.admin.rooms import Kept, ReadOnly, Unadded, link_to
+from accounts.models import EngineRule, Invitation, Membership, Team, User
 
 
 class UserCreationForm(AdminUserCreationForm):
@@ -139,3 +139,15 @@ class InvitationAdmin(Unadded, Kept, admin.ModelAdmin):
     fields = [*readonly_fields, "expires_at", "revoked_at"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
+
+
+@admin.register(EngineRule)
+class EngineRuleAdmin(ReadOnly, admin.ModelAdmin):
+    """Which engines a team's admins allow or hide. The team's own page sets them; the wallet's book keeps each."""
+
+    list_display = ["team", "endpoint_id", "role", "is_allowed", "created_at"]
+    list_filter = ["is_allowed", "role", "team"]
+    list_select_related = ["team"]
+    search_fields = ["team__name", "endpoint_id"]
+    date_hierarchy = "created_at"
+    ordering = ["team__name", "endpoint_id", "role"]

@@ -1,4 +1,4 @@
-"""The only writer of money: wallets, grants, holds, captures, releases, refunds, corrections, expiry and budgets.
+"""The only writer of money: wallets, grants, holds, captures, releases, refunds, corrections, expiry and rules.
 
 Lock order, the same in every operation, so that no two of them can wait for each other in a circle:
 
@@ -7,6 +7,9 @@ Lock order, the same in every operation, so that no two of them can wait for eac
 The wallet row is the mutex of its grants: they are never locked on their own, and no operation takes two wallets.
 Callers lock what is theirs (a generation row) before they call, put nothing slow between the call and the commit, and
 move one wallet per transaction. Every function joins the caller's transaction; a refusal leaves no row behind.
+
+Budgets are made under the wallet's lock and counted before it; the wallet's `budgets_made`, read with the windows and
+again with the lock, tells whoever counted that one began to bind meanwhile, and that they must start over.
 
 Decisions are conditional updates on a fixed row (`... WHERE available >= n`), never a read followed by a write. Grants
 are chosen in the statement *after* the wallet is locked: under READ COMMITTED one statement that waited for the wallet
@@ -17,7 +20,8 @@ Every operation may be repeated: the same key with the same parameters answers w
 raises `IdempotencyConflict`. What is said about it (reason, note, actor, the moment) is not part of that comparison.
 """
 
-from accounts.ledger.budgets import BudgetStatus, budget_status, budget_statuses, remove_budget, set_budget
+from accounts.ledger.budgets import BudgetStatus, Taken, budget_status, budget_statuses, taken_so_far
+from accounts.ledger.duty import SOLE_ADMIN
 from accounts.ledger.grants import (
     Balance,
     adjust,
@@ -30,17 +34,24 @@ from accounts.ledger.grants import (
     unfreeze,
 )
 from accounts.ledger.holds import capture, hold, refund, release
+from accounts.ledger.lots import add_credits, end_of, extend_grant, void_grant
+from accounts.ledger.rules import remove_budget, set_budget, set_default_budget, set_engine_rule
 
 __all__ = [
+    "SOLE_ADMIN",
     "Balance",
     "BudgetStatus",
+    "Taken",
+    "add_credits",
     "adjust",
     "balance",
     "budget_status",
     "budget_statuses",
     "capture",
+    "end_of",
     "expire",
     "expire_due",
+    "extend_grant",
     "freeze",
     "grant",
     "hold",
@@ -49,5 +60,9 @@ __all__ = [
     "release",
     "remove_budget",
     "set_budget",
+    "set_default_budget",
+    "set_engine_rule",
+    "taken_so_far",
     "unfreeze",
+    "void_grant",
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.errors import (
     BookOutOfBalance,
@@ -24,7 +24,9 @@ from accounts.models import Draw, Entry, Wallet
 
 # Far below 2**53, so that an amount survives JSON, and no sum of them overflows a bigint.
 MAX_CREDITS = 10**12
+MOST_ATTEMPTS = 20
 Bucket = Draw.Bucket
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,11 @@ class After(NamedTuple):
     held: int
     captured: int
     next_expiry_at: datetime | None
+    budgets_made: int
+
+
+class BudgetsChanged(Exception):
+    """A budget began to bind after this operation had looked which ones do: it has to look again."""
 
 
 class Part(NamedTuple):
@@ -72,6 +79,26 @@ def row(sql: str, params: dict[str, Any]) -> tuple[Any, ...] | None:
 def execute(sql: str, params: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
+
+
+def repeated(attempt: Callable[[], Result]) -> Result:
+    """The result of `attempt`, which is rolled back and made again while budgets begin to bind under its feet.
+
+    Budget windows are counted before the wallet is locked, budgets are made under that lock. So whoever counts reads
+    `budgets_made` in the same statement or before, and compares it once the wallet is theirs: see `check_budgets`.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            with transaction.atomic():
+                return attempt()
+        except BudgetsChanged:
+            continue
+    raise BookOutOfBalance(f"Budgets of a wallet changed {MOST_ATTEMPTS} times during one operation.")
+
+
+def check_budgets(after: After, *, seen: int) -> None:
+    if after.budgets_made != seen:
+        raise BudgetsChanged
 
 
 def checked_amount(amount: object) -> int:
@@ -112,7 +139,7 @@ UPDATE accounts_wallet SET
 WHERE id = %(wallet)s AND available + %(available)s >= 0
   AND (status = 'active' OR NOT %(is_active_only)s)
   AND (next_expiry_at IS NULL OR next_expiry_at > %(now)s)
-RETURNING seq, available, held, captured, next_expiry_at
+RETURNING seq, available, held, captured, next_expiry_at, budgets_made
 """
 
 
@@ -177,7 +204,7 @@ UPDATE accounts_wallet SET
     available = available - %(total)s, expired = expired + %(total)s, seq = seq + %(steps)s,
     next_expiry_at = (SELECT min(expires_at) FROM accounts_grant WHERE wallet_id = %(wallet)s AND is_open)
 WHERE id = %(wallet)s
-RETURNING seq, available, held, captured, next_expiry_at
+RETURNING seq, available, held, captured, next_expiry_at, budgets_made
 """
 
 
@@ -250,7 +277,7 @@ def write(entry: Entry, *, delta: Delta, after: After, parts: Sequence[Part] = (
     """Insert a prepared entry with its effect, the balance after it and its draws, in one statement."""
     for bucket, amount in asdict(delta).items():
         setattr(entry, f"{bucket}_delta", amount)
-    entry.seq, entry.available_after, entry.held_after, entry.captured_after, _ = after
+    entry.seq, entry.available_after, entry.held_after, entry.captured_after = after[:4]
     params = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     params |= {
         "canonical": chain.canonical(entry, parts),

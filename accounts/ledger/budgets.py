@@ -2,7 +2,7 @@
 
 Nothing runs at midnight. A window is a row keyed by the moment it begins, made by the first hold in it; a reset is
 simply the next row. A hold stays in the windows it was made in, however late it is resolved. A team that changes its
-time zone finishes the window it is in first, so that a change is no free reset.
+time zone finishes the window it is in first, so that a change is no free reset. `ledger.rules` sets budgets.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
-
 from accounts import clock
-from accounts.errors import BookOutOfBalance, BudgetExceeded, InvalidAmount
+from accounts.errors import BookOutOfBalance, BudgetExceeded
 from accounts.ledger import book
-from accounts.ledger.book import Delta
-from accounts.ledger.windows import window
-from accounts.models import Budget, Entry, User, Wallet
+from accounts.ledger.windows import Window, window
+from accounts.models import Budget, User, Wallet
 from accounts.models.money import Period
 
 
@@ -37,12 +34,32 @@ class BudgetStatus:
     starts_at: datetime
     resets_at: datetime | None
 
+    @property
+    def when(self) -> str:
+        """ "today", "this week", "in all": the window in words, after an amount."""
+        return when(self.budget.period)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """What a member has taken in the window of one kind of period that runs now, whether a budget binds it or not."""
+
+    period: str
+    taken: int
+    starts_at: datetime
+    resets_at: datetime | None
+
+    @property
+    def when(self) -> str:
+        return when(self.period)
+
 
 class _Current(NamedTuple):
     """A budget with the window that covers a moment; `window_id` None where nobody has taken from it yet."""
 
     budget_id: int
     period: str
+    anchor: datetime
     time_zone: str
     window_id: int | None
     starts_at: datetime | None
@@ -52,7 +69,8 @@ class _Current(NamedTuple):
 
 
 _CURRENT = """
-SELECT b.id, b.period, t.time_zone, p.id, p.starts_at, p.ends_at, coalesce(p.held, 0), coalesce(p.captured, 0)
+SELECT b.id, b.period, b.created_at, t.time_zone, p.id, p.starts_at, p.ends_at,
+       coalesce(p.held, 0), coalesce(p.captured, 0)
 FROM accounts_budget b
 JOIN accounts_wallet w ON w.id = b.wallet_id
 JOIN accounts_team t ON t.id = w.team_id
@@ -61,7 +79,7 @@ LEFT JOIN LATERAL (
     WHERE budget_id = b.id AND starts_at <= %(now)s AND (ends_at IS NULL OR ends_at > %(now)s)
     ORDER BY starts_at DESC LIMIT 1
 ) p ON true
-WHERE b.wallet_id = %(wallet)s AND b.user_id = ANY(%(users)s) AND b.is_active
+WHERE b.wallet_id = %(wallet)s AND b.user_id = ANY(%(users)s) AND (b.is_active OR %(is_removed_too)s)
 ORDER BY b.id
 """
 
@@ -104,21 +122,25 @@ def take(*, wallet_id: int, user_id: int, hold_id: uuid.UUID, amount: int, now: 
         _link(hold_id, [window_id for window_id, _ in windows])
 
 
-def _current(wallet_id: int, user_ids: list[int], *, now: datetime) -> list[_Current]:
-    return [
-        _Current(*found)
-        for found in book.rows(_CURRENT, {"wallet": wallet_id, "users": user_ids, "now": now})
-    ]
+def _current(
+    wallet_id: int, user_ids: list[int], *, now: datetime, is_removed_too: bool = False
+) -> list[_Current]:
+    params = {"wallet": wallet_id, "users": user_ids, "now": now, "is_removed_too": is_removed_too}
+    return [_Current(*found) for found in book.rows(_CURRENT, params)]
 
 
 def _open_windows(current: list[_Current], *, now: datetime) -> None:
     for budget in current:
         if budget.window_id is None:
-            opened = window(budget.period, at=now, zone=ZoneInfo(budget.time_zone))
+            opened = _window(budget, now=now)
             book.execute(
                 _OPEN_WINDOW,
                 {"budget": budget.budget_id, "starts_at": opened.starts_at, "ends_at": opened.ends_at},
             )
+
+
+def _window(budget: _Current, *, now: datetime) -> Window:
+    return window(budget.period, at=now, zone=ZoneInfo(budget.time_zone), anchor=budget.anchor)
 
 
 def _take_from(window_id: int, budget: _Current, *, amount: int) -> None:
@@ -172,7 +194,7 @@ def _status(budget: Budget, current: _Current, *, now: datetime) -> BudgetStatus
     zone = ZoneInfo(current.time_zone)
     starts_at, ends_at = current.starts_at, current.ends_at
     if starts_at is None:
-        starts_at, ends_at = window(current.period, at=now, zone=zone)
+        starts_at, ends_at = _window(current, now=now)
     return BudgetStatus(
         budget=budget,
         limit=budget.limit_credits,
@@ -184,79 +206,97 @@ def _status(budget: Budget, current: _Current, *, now: datetime) -> BudgetStatus
     )
 
 
-def set_budget(
-    wallet: Wallet,
-    *,
-    user: User,
-    limit_credits: int,
-    period: str,
-    is_hard: bool = True,
-    actor: User,
-    reason: str,
-    now: datetime | None = None,
-) -> Budget:
-    """Let a member take at most `limit_credits` per period; hard budgets refuse, soft ones only show.
+_LOCK_WINDOWS = """
+SELECT p.id FROM accounts_budgetperiod p JOIN accounts_budget b ON b.id = p.budget_id
+WHERE b.wallet_id = %(wallet)s AND b.user_id = %(user)s AND b.period = %(period)s AND NOT b.is_active
+  AND p.starts_at <= %(now)s AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
+ORDER BY p.id FOR UPDATE OF p
+"""
 
-    It binds at once and counts what was taken in the running window before. A change is kept in the book as an entry
-    that moves nothing; setting what is set already writes none. Raises `InvalidAmount`, `ReasonRequired`.
-    """
-    reason = book.checked_reason(reason)
-    if limit_credits != 0:
-        limit_credits = book.checked_amount(limit_credits)
-    if period not in Period.values:
-        raise InvalidAmount(f"{period!r} is no budget period.")
-    rule = {"limit_credits": limit_credits, "is_hard": is_hard, "is_active": True}
-    return _change(wallet, user=user, period=period, rule=rule, actor=actor, reason=reason, now=now)
-
-
-def remove_budget(
-    wallet: Wallet, *, user: User, period: str, actor: User, reason: str, now: datetime | None = None
-) -> Budget | None:
-    """Stop a budget from binding; its windows stay, so that setting it again is no reset. None if there was none."""
-    reason = book.checked_reason(reason)
-    if not Budget.objects.filter(wallet=wallet, user=user, period=period).exists():
-        return None
-    return _change(
-        wallet, user=user, period=period, rule={"is_active": False}, actor=actor, reason=reason, now=now
+_COUNT_EARLIER = """
+WITH earlier AS (
+    SELECT h.id, h.amount, h.state, h.captured - h.refunded AS spent
+    FROM accounts_budgetperiod p
+    JOIN accounts_hold h ON h.wallet_id = %(wallet)s AND h.user_id = %(user)s
+         AND h.created_at >= p.starts_at AND (p.ends_at IS NULL OR h.created_at < p.ends_at)
+    WHERE p.id = %(window)s AND NOT EXISTS (
+        SELECT FROM accounts_holdbudget link JOIN accounts_budgetperiod other ON other.id = link.budget_period_id
+        WHERE link.hold_id = h.id AND other.budget_id = p.budget_id
     )
+), linked AS (
+    INSERT INTO accounts_holdbudget (hold_id, budget_period_id) SELECT id, %(window)s FROM earlier
+), total AS (
+    SELECT coalesce(sum(amount) FILTER (WHERE state = 'held'), 0) AS held, coalesce(sum(spent), 0) AS captured
+    FROM earlier
+), counted AS (
+    UPDATE accounts_budgetperiod p SET held = p.held + total.held, captured = p.captured + total.captured
+    FROM total WHERE p.id = %(window)s AND (total.held > 0 OR total.captured > 0)
+)
+UPDATE accounts_wallet SET budgets_made = budgets_made + 1 WHERE id = %(wallet)s
+"""
 
 
-def _change(
-    wallet: Wallet,
-    *,
-    user: User,
-    period: str,
-    rule: dict[str, int | bool],
-    actor: User,
-    reason: str,
-    now: datetime | None,
-) -> Budget:
+def lock_windows(wallet: Wallet, *, user: User, period: str, now: datetime) -> None:
+    """The running windows of a budget that was removed: they are locked before the wallet is, as everywhere."""
+    book.rows(_LOCK_WINDOWS, {"wallet": wallet.pk, "user": user.pk, "period": period, "now": now})
+
+
+def count_earlier(budget: Budget, *, now: datetime) -> None:
+    """Under the wallet's lock, when a budget begins to bind: count what its member took in the running window before.
+
+    Work that is being held or resolved at this moment waits for the wallet and then starts over: `book.repeated`.
+    """
+    for _ in range(2):
+        running = _current(budget.wallet_id, [budget.user_id], now=now)
+        mine = [item for item in running if item.budget_id == budget.pk]
+        _open_windows(mine, now=now)
+    params = {"wallet": budget.wallet_id, "user": budget.user_id, "window": mine[0].window_id}
+    book.execute(_COUNT_EARLIER, params)
+
+
+_TAKEN = """
+SELECT w.period, coalesce(sum(CASE h.state WHEN 'held' THEN h.amount ELSE h.captured - h.refunded END), 0)::bigint
+FROM unnest(%(periods)s::text[], %(starts)s::timestamptz[]) AS w (period, starts_at)
+LEFT JOIN accounts_hold h
+       ON h.wallet_id = %(wallet)s AND h.user_id = %(user)s AND h.created_at >= w.starts_at AND h.created_at <= %(now)s
+GROUP BY w.period
+"""
+
+
+def taken_so_far(wallet: Wallet, user: User, *, now: datetime | None = None) -> list[Taken]:
+    """What a budget of each kind of period would start with, or has counted: shown before it is set."""
     now = now or clock.now()
-    with transaction.atomic():
-        # Under the wallet's lock, so that two admins' changes come one after the other, in the book's order.
-        book.lock(wallet.pk)
-        budget = Budget.objects.filter(wallet=wallet, user=user, period=period).first()
-        before = _describe(budget)
-        if budget and all(getattr(budget, name) == value for name, value in rule.items()):
-            return budget
-        budget, _ = Budget.objects.update_or_create(wallet=wallet, user=user, period=period, defaults=rule)
-        after = book.move(wallet.pk, Delta(), now=now)
-        entry = Entry(
-            wallet_id=wallet.pk,
-            kind=Entry.Kind.BUDGET,
-            user=user,
-            actor=actor,
-            reason=reason,
-            note=f"{before} → {_describe(budget)}",
-            idempotency_key=f"budget:{wallet.pk}:{after.seq}",
-            created_at=now,
+    zone = ZoneInfo(wallet.team.time_zone)
+    known = {item.period: item for item in _current(wallet.pk, [user.pk], now=now, is_removed_too=True)}
+    counted = {status.budget.period: status for status in budget_status(wallet, user, now=now)}
+    windows = {}
+    for period in Period.values:
+        item = known.get(period)
+        if item is None:
+            windows[period] = window(period, at=now, zone=zone)
+        elif item.starts_at is None:
+            windows[period] = _window(item, now=now)
+        else:
+            windows[period] = Window(item.starts_at, item.ends_at)
+    params = {
+        "wallet": wallet.pk, "user": user.pk, "now": now,
+        "periods": list(windows), "starts": [each.starts_at for each in windows.values()],
+    }  # fmt: skip
+    sums: dict[str, int] = dict(book.rows(_TAKEN, params))
+    for period, status in counted.items():
+        sums[period] = status.spent + status.held
+    return [
+        Taken(
+            period=period,
+            taken=sums[period],
+            starts_at=each.starts_at.astimezone(zone),
+            resets_at=each.ends_at and each.ends_at.astimezone(zone),
         )
-        book.write(entry, delta=Delta(), after=after)
-    return budget
+        for period, each in windows.items()
+    ]
 
 
-def _describe(budget: Budget | None) -> str:
-    if budget is None or not budget.is_active:
-        return "no budget"
-    kind = "hard" if budget.is_hard else "soft"
-    return f"{budget.limit_credits} per {Period(budget.period).label}, {kind}"
+def when(period: str) -> str:
+    if period == Period.NEVER:
+        return "in all"
+    return "today" if period == Period.DAY else f"this {Period(period).label}"

@@ -10,7 +10,7 @@ from django.db.models import Sum
 
 from accounts import clock
 from accounts.errors import InvalidAmount, InvalidExpiry, ReasonRequired
-from accounts.ledger import book
+from accounts.ledger import book, duty
 from accounts.ledger.book import Bucket, Delta, Part
 from accounts.models import Entry, Grant, Team, User, Wallet
 from accounts.models.money import Source
@@ -70,7 +70,7 @@ def grant(
     """Put credits into the wallet as a grant of their own; `expires_at` None is never.
 
     `source` is a `Source`; `reference` names the invoice or campaign. Raises `InvalidAmount`, `InvalidExpiry`,
-    `ReasonRequired`, `IdempotencyConflict`.
+    `ReasonRequired`, `IdempotencyConflict`, and `SelfDealing` for an actor whose own team it is: see `ledger.duty`.
     """
     now = now or clock.now()
     amount = book.checked_amount(amount)
@@ -104,7 +104,7 @@ def adjust(
     """Correct the wallet by a signed number of credits: up is a grant that never expires, down burns grants in order.
 
     Held credits are out of reach. Raises `ReasonRequired` without actor or reason, `InsufficientCredits`,
-    `InvalidAmount`, `IdempotencyConflict`.
+    `InvalidAmount`, `IdempotencyConflict`, and `SelfDealing` for an actor who adds to their own team's wallet.
     """
     now = now or clock.now()
     reason = book.checked_reason(reason)
@@ -134,6 +134,11 @@ def _bring_in(
         book.lock(entry.wallet_id)
         if done := book.replayed(entry.idempotency_key, sha256=entry.parameters_sha256):
             return done
+        mark = duty.mark_income(
+            entry.wallet_id, actor=entry.actor, what="adds credits to the wallet of their own team"
+        )
+        note = entry.note or entry.reason
+        entry.note = duty.noted(entry.note, mark)
         delta = Delta(granted=amount, available=amount)
         after = book.move(entry.wallet_id, delta, now=now, expires_at=expires_at)
         made = Grant.objects.create(
@@ -143,7 +148,7 @@ def _bring_in(
             remaining=amount,
             expires_at=expires_at,
             original_expires_at=expires_at,
-            note=entry.note or entry.reason,
+            note=note,
             reference=entry.reference,
             created_at=now,
         )

@@ -10,11 +10,13 @@ from accounts.models.money import (
     Wallet,
 )
 from accounts.models.people import Invitation, Membership, Team, User
+from accounts.models.rules import EngineRule
 
 __all__ = [
     "Budget",
     "BudgetPeriod",
     "Draw",
+    "EngineRule",
     "Entry",
     "Grant",
     "Hold",

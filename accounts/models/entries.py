@@ -48,7 +48,10 @@ class Entry(Written):
         REFUND = "refund", "Refund"
         ADJUSTMENT = "adjustment", "Adjustment"
         EXPIRY = "expiry", "Expiry"
-        # These three move no credits: they keep who changed the rules, and when, in the same numbered book.
+        VOID = "void", "Void"
+        # These move no credits: they keep who changed the rules, and when, in the same numbered book.
+        EXTENSION = "extension", "Extension"
+        RULE = "rule", "Rule"
         BUDGET = "budget", "Budget"
         FREEZE = "freeze", "Freeze"
         UNFREEZE = "unfreeze", "Unfreeze"

@@ -26,12 +26,21 @@ APPEND_ONLY = pgtrigger.Protect(name="append_only", operation=pgtrigger.Update |
 
 
 class Period(models.TextChoices):
-    """How long a budget lasts before it starts again; `never` is for ever."""
+    """How long a budget lasts before it starts again; `never` is for ever.
+
+    `month` is that of the calendar; `rolling` runs from the day of the month the budget was first set, 17th to 17th.
+    """
 
     DAY = "day", "day"
     WEEK = "week", "week"
     MONTH = "month", "month"
+    ROLLING = "rolling", "rolling month"
     NEVER = NEVER, "ever"
+
+    @property
+    def per(self) -> str:
+        """ "per week", "in all": behind an amount."""
+        return "in all" if self == Period.NEVER else f"per {self.label}"
 
 
 class Source(models.TextChoices):
@@ -56,6 +65,10 @@ class Wallet(models.Model):
     expired = models.BigIntegerField(default=0)
     adjusted_out = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
+    budgets_made = models.BigIntegerField(
+        default=0,
+        help_text="Grows whenever a budget begins to bind: work that was counted before counts again.",
+    )
     next_expiry_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -111,6 +124,9 @@ class Grant(models.Model):
     )
     note = models.CharField(max_length=300, blank=True)
     reference = models.CharField(max_length=120, blank=True)
+    voided_at = models.DateTimeField(
+        null=True, blank=True, help_text="From then on nothing stays in it: what comes back goes out."
+    )
     created_at = models.DateTimeField(default=clock.now)
     # A plain `remaining > 0` in the partial index would make every burn a non-HOT update; a generated column does not.
     is_open = models.GeneratedField(
@@ -137,6 +153,9 @@ class Grant(models.Model):
                     expired__gte=0,
                     adjusted_out__gte=0,
                 ),
+            ),
+            models.CheckConstraint(
+                name="grant_voided_is_empty", condition=Q(voided_at__isnull=True) | Q(remaining=0)
             ),
         ]
         indexes = [
@@ -192,6 +211,10 @@ class Budget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.limit_credits} credits per {self.period} for {self.user_id}"
+
+    @property
+    def per(self) -> str:
+        return Period(self.period).per
 
 
 class BudgetPeriod(models.Model):

@@ -82,6 +82,13 @@ class Team(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         help_text="How many turns at fal its members get while a member of another team gets one.",
     )
+    default_budget_credits = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The budget of whoever joins without one of their own; empty is none.",
+    )
+    default_budget_period = models.CharField(max_length=10, blank=True)
+    default_budget_is_hard = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -1,10 +1,12 @@
 """Pages of people and money."""
 
 from accounts.views.entrance import sign_in, signup_closed
+from accounts.views.grants import grant, grant_add, grant_extend, grant_void
 from accounts.views.invitations import invitation
 from accounts.views.team import (
     budget,
     budget_remove,
+    default_budget,
     invite,
     member_remove,
     member_role,
@@ -17,6 +19,11 @@ from accounts.views.wallet import wallet
 __all__ = [
     "budget",
     "budget_remove",
+    "default_budget",
+    "grant",
+    "grant_add",
+    "grant_extend",
+    "grant_void",
     "invitation",
     "invite",
     "member_remove",

@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import clock, ledger, people
-from accounts.forms import BudgetForm, BudgetRemovalForm, InvitationForm, RoleForm
-from accounts.models import Invitation, Membership
+from accounts.errors import LedgerError
+from accounts.forms import BudgetForm, BudgetRemovalForm, DefaultBudgetForm, InvitationForm, RoleForm
+from accounts.models import Invitation, Membership, Team
 from accounts.models.money import Period
 from accounts.models.people import Role
 from accounts.permissions import member_required, team_admin_required
@@ -107,16 +108,13 @@ def budget(request: HttpRequest, pk: int, *, membership: Membership) -> HttpResp
     form = BudgetForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return _budget_page(request, other, form)
-    data = form.cleaned_data
-    ledger.set_budget(
-        ledger.open_wallet(membership.team),
-        user=other.user,
-        limit_credits=data["limit_credits"],
-        period=data["period"],
-        actor=membership.user,
-        reason=data["reason"],
-    )
-    messages.success(request, f"{other.user} may now take {_limit_words(**data)}.")
+    wallet = ledger.open_wallet(membership.team)
+    try:
+        ledger.set_budget(wallet, user=other.user, actor=membership.user, **form.rule)
+    except LedgerError as error:
+        form.add_error(None, str(error))
+        return _budget_page(request, other, form)
+    messages.success(request, f"{other.user} may now take {_limit_words(**form.rule)}.")
     return redirect("accounts:team")
 
 
@@ -127,15 +125,26 @@ def budget_remove(request: HttpRequest, pk: int, *, membership: Membership) -> H
     form = BudgetRemovalForm(request.POST)
     if not form.is_valid():
         return _budget_page(request, other, BudgetForm(), removal=form)
-    ledger.remove_budget(
-        ledger.open_wallet(membership.team),
-        user=other.user,
-        period=form.cleaned_data["period"],
-        actor=membership.user,
-        reason=form.cleaned_data["reason"],
-    )
+    wallet = ledger.open_wallet(membership.team)
+    try:
+        ledger.remove_budget(wallet, user=other.user, actor=membership.user, **form.cleaned_data)
+    except LedgerError as error:
+        messages.error(request, str(error))
+        return redirect("accounts:budget", pk=pk)
     messages.success(request, f"The budget of {other.user} is removed.")
     return redirect("accounts:budget", pk=pk)
+
+
+@require_POST
+@team_admin_required
+def default_budget(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
+    """The budget of whoever joins from now on without one of their own."""
+    form = DefaultBudgetForm(request.POST)
+    if not form.is_valid():
+        return _page(request, membership, InvitationForm(), status=422, default_form=form)
+    ledger.set_default_budget(ledger.open_wallet(membership.team), actor=membership.user, **form.rule)
+    messages.success(request, "Saved for those who join from now on; members keep what they have.")
+    return redirect("accounts:team")
 
 
 @require_POST
@@ -151,14 +160,20 @@ def switch_team(request: HttpRequest, *, membership: Membership) -> HttpResponse
 
 def _limit_words(*, limit_credits: int, period: str, **_: Any) -> str:
     unit = "credit" if limit_credits == 1 else "credits"
-    return f"{limit_credits:,} {unit} " + ("in all" if period == Period.NEVER else f"per {period}")
+    return f"{limit_credits:,} {unit} {Period(period).per}"
 
 
 def _budget_page(
     request: HttpRequest, other: Membership, form: BudgetForm, *, removal: BudgetRemovalForm | None = None
 ) -> HttpResponse:
-    budgets = ledger.budget_status(ledger.open_wallet(other.team), other.user, now=clock.now())
-    context = {"form": form, "removal": removal, "other": other, "budgets": budgets}
+    wallet, now = ledger.open_wallet(other.team), clock.now()
+    context = {
+        "form": form,
+        "removal": removal,
+        "other": other,
+        "budgets": ledger.budget_status(wallet, other.user, now=now),
+        "taken": ledger.taken_so_far(wallet, other.user, now=now),
+    }
     is_wrong = form.is_bound or removal is not None
     return render(request, "accounts/budget.html", context, status=422 if is_wrong else 200)
 
@@ -183,9 +198,18 @@ def _page(
         "invitations": people.open_invitations(membership.team),
         "invitation_days": settings.INVITATION_DAYS,
         "roles": Role.choices,
+        "default_form": DefaultBudgetForm(initial=_default_of(membership.team)),
         **extra,
     }
     return render(request, "accounts/team.html", context, status=status)
+
+
+def _default_of(team: Team) -> dict[str, Any]:
+    return {
+        "limit_credits": team.default_budget_credits,
+        "period": team.default_budget_period or Period.MONTH,
+        "strength": "hard" if team.default_budget_is_hard else "soft",
+    }
 
 
 def _mail(invitation: Invitation, link: str) -> bool:

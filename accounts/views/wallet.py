@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.models import F, QuerySet
+from datetime import datetime
+
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts import clock, ledger
-from accounts.models import Entry, Membership, Wallet
+from accounts.models import Entry, Membership, User, Wallet
 from accounts.permissions import member_required
 
 PAGE_SIZE = 30
@@ -40,16 +42,27 @@ def _whole_page(
         "book": book,
         "balance": ledger.balance(book, now=now),
         "grants": list(
-            book.grants.filter(is_open=True).order_by(F("expires_at").asc(nulls_last=True), "pk")[
-                :GRANTS_SHOWN
-            ]
+            book.grants.filter(Q(is_open=True) | Q(held__gt=0)).order_by(
+                F("expires_at").asc(nulls_last=True), "pk"
+            )[:GRANTS_SHOWN]
         )
         if membership.is_admin
         else [],
         "budgets": ledger.budget_status(book, membership.user, now=now),
+        "members": _members_with_budgets(book, membership, now=now) if membership.is_admin else [],
         **listing,
     }
     return render(request, "accounts/wallet.html", context)
+
+
+def _members_with_budgets(
+    book: Wallet, admin: Membership, *, now: datetime
+) -> list[tuple[User, list[ledger.BudgetStatus]]]:
+    """The other members who have budgets, with their meters."""
+    others = admin.team.memberships.filter(is_active=True).exclude(pk=admin.pk).select_related("user")
+    users = [other.user for other in others.order_by("user__name", "pk")]
+    found = ledger.budget_statuses(book, users, now=now)
+    return [(user, found[user.pk]) for user in users if found[user.pk]]
 
 
 def _visible_entries(book: Wallet, membership: Membership) -> QuerySet[Entry]:

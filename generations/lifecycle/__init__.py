@@ -13,6 +13,7 @@ from generations.lifecycle.deliveries import process_delivery, record_delivery
 from generations.lifecycle.dispatching import dispatch
 from generations.lifecycle.errors import (
     AlreadySent,
+    EngineHidden,
     LifecycleError,
     NotAMember,
     NotOffered,
@@ -33,6 +34,7 @@ from generations.lifecycle.watching import called_about, check, observe, observe
 
 __all__ = [
     "AlreadySent",
+    "EngineHidden",
     "LifecycleError",
     "Line",
     "Move",

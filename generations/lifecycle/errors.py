@@ -21,6 +21,15 @@ class NotOrderable(LifecycleError):
         super().__init__(f"{label} cannot be ordered just now{f': {reason}' if reason else '.'}")
 
 
+class EngineHidden(LifecycleError):
+    """The team's admins have hidden the engine from this member's role, or from everyone."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"Your team's admins have not opened {label} to you. Choose another engine, or ask them."
+        )
+
+
 class PriceChanged(LifecycleError):
     """The price went up since the form was shown; nothing was held. `now_credits` is the price to agree to."""
 

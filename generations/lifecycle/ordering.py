@@ -12,9 +12,9 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import clock, ledger
-from accounts.models import Membership, Team, User
+from accounts.models import EngineRule, Membership, Team, User
 from generations import catalogue, media, queue
-from generations.lifecycle.errors import AlreadySent, NotAMember, NotOrderable, PriceChanged
+from generations.lifecycle.errors import AlreadySent, EngineHidden, NotAMember, NotOrderable, PriceChanged
 from generations.models import Generation, GenerationPicture, Picture, PriceVersion
 from generations.models.generation import reference_of
 
@@ -56,7 +56,7 @@ def request(
 
     `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs; `expected_seconds`
     what the member was told it would take, kept so that its error can be measured. Raises `NotAMember`, `NotOrderable`,
-    `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
+    `EngineHidden`, `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
     `catalogue.InvalidInputs` (also for pictures), `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever
     is raised, nothing is held.
     """
@@ -64,8 +64,8 @@ def request(
     earlier = _earlier(user, form_token)
     if earlier is not None:
         return _same(earlier, catalogue.get(engine), params, files)
-    _check_member(user, team)
-    agreed = _agreed(_orderable(engine), params, files, team=team, seen_credits=seen_credits)
+    membership = _member(user, team)
+    agreed = _agreed(_orderable(engine, membership), params, files, team=team, seen_credits=seen_credits)
     with transaction.atomic():
         _one_at_a_time(user, form_token)
         twin = _earlier(user, form_token)
@@ -92,15 +92,19 @@ def _same(
     return earlier
 
 
-def _check_member(user: User, team: Team) -> None:
-    if not (user.is_active and Membership.objects.filter(user=user, team=team, is_active=True).exists()):
+def _member(user: User, team: Team) -> Membership:
+    membership = Membership.objects.filter(user=user, team=team, is_active=True).first()
+    if membership is None or not user.is_active:
         raise NotAMember
+    return membership
 
 
-def _orderable(engine_id: str) -> catalogue.Engine:
+def _orderable(engine_id: str, membership: Membership) -> catalogue.Engine:
     engine = catalogue.get(engine_id)
     if not engine.is_orderable:
         raise NotOrderable(engine.label, reason=engine.reason)
+    if EngineRule.objects.hidden_from(membership, [engine.endpoint_id]):
+        raise EngineHidden(engine.label)
     return engine
 
 

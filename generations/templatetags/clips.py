@@ -17,6 +17,7 @@ from django.utils.timesince import timesince
 
 from accounts.clock import now
 from accounts.models import Entry, Membership
+from accounts.models.money import Period
 from generations.models import Breaker, DispatchPause, Generation
 from generations.views import words
 from generations.views.access import may_cancel, may_reorder
@@ -40,6 +41,12 @@ def credit_word(value: int | None) -> str:
 def in_credits(value: int | None) -> str:
     """ "1 credit", "1,234 credits": a figure never stands without its unit."""
     return f"{grouped(value)} {credit_word(value)}"
+
+
+@register.filter
+def per(period: str) -> str:
+    """ "per week", "in all": behind the credits of a budget."""
+    return Period(period).per
 
 
 @register.filter

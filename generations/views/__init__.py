@@ -1,5 +1,6 @@
 """The pages. The look-up is the permission check: what is not visible to a person does not exist for them."""
 
+from generations.views.engines import engines
 from generations.views.files import clip, picture, poster
 from generations.views.late import keep
 from generations.views.library import library
@@ -21,6 +22,7 @@ from generations.views.updates import updates
 __all__ = [
     "cancel",
     "clip",
+    "engines",
     "fields",
     "generate",
     "keep",

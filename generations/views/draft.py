@@ -116,16 +116,16 @@ def fresh(
     return Draft(engine, form, rows, carried)
 
 
-def again(generation: Generation) -> Draft:
+def again(generation: Generation, membership: Membership) -> Draft:
     """The same inputs once more, in the same engine where it is still offered."""
-    engine = picker.orderable(generation.engine) or picker.default_engine()
+    engine = picker.chosen(generation.engine, membership)
     pictures = [link.picture for link in generation.picture_links.all()]
     return fresh(engine, typed={**generation.inputs, "prompt": generation.prompt}, pictures=pictures)
 
 
 def switched(request: HttpRequest, membership: Membership) -> Draft:
     """What was typed, moved to the engine that is now chosen; nothing is judged yet."""
-    engine = picker.orderable(request.POST.get("engine", "")) or picker.default_engine()
+    engine = picker.chosen(request.POST.get("engine", ""), membership)
     shown = picker.orderable(request.POST.get("shown_engine", "")) or engine
     rows = posted_rows(request, membership, shown)
     carried = _known(request.POST.getlist("carried"), membership)
@@ -190,8 +190,13 @@ def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = No
     wait = estimates.of_new(
         user=membership.user, team=membership.team, engine=draft.engine.endpoint_id, params=quote.params
     )
-    reason = _unpayable(quote.credits, membership)
+    reason = _hidden(draft.engine, membership) or _unpayable(quote.credits, membership)
     return Offer(quote.credits, reason=reason, note=note, outage=outage, wait=words.wait_of_new(wait))
+
+
+def _hidden(engine: Engine, membership: Membership) -> str:
+    is_hidden = engine.endpoint_id in picker.hidden_engines(membership)
+    return str(lifecycle.EngineHidden(engine.label)) if is_hidden else ""
 
 
 def _priced(form: GenerationForm) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from itertools import groupby, product
 from django.conf import settings
 
 from accounts import clock
+from accounts.models import EngineRule, Membership
 from generations import catalogue
 from generations.catalogue import Engine, Input
 from generations.models import Breaker, PriceVersion
@@ -42,8 +43,25 @@ class Group:
     choices: list[Choice]
 
 
-def default_engine() -> Engine:
-    return catalogue.get(DEFAULT)
+def default_engine(hidden: Container[str] = ()) -> Engine:
+    """The house's first choice, or the first engine that is not hidden, if there is one."""
+    engines = [catalogue.get(DEFAULT), *catalogue.orderable()]
+    return next((engine for engine in engines if engine.endpoint_id not in hidden), engines[0])
+
+
+def hidden_engines(membership: Membership) -> set[str]:
+    """Those that the team does not open to this member. Asked once per membership in hand."""
+    if not hasattr(membership, "_hidden_engines"):
+        engines = [engine.endpoint_id for engine in catalogue.orderable()]
+        found = EngineRule.objects.hidden_from(membership, engines)
+        membership._hidden_engines = found  # type: ignore[attr-defined]
+    return membership._hidden_engines  # type: ignore[attr-defined]
+
+
+def chosen(endpoint_id: str, membership: Membership) -> Engine:
+    """This engine, if the member may order it, or else the first that they may."""
+    hidden, found = hidden_engines(membership), orderable(endpoint_id)
+    return found if found and endpoint_id not in hidden else default_engine(hidden)
 
 
 def orderable(endpoint_id: str) -> Engine | None:
@@ -62,11 +80,12 @@ def broken_engines() -> set[str]:
     return set(Breaker.objects.open().values_list("engine", flat=True))
 
 
-def groups(broken: Container[str] = ()) -> list[Group]:
+def groups(broken: Container[str] = (), *, hidden: Container[str] = ()) -> list[Group]:
     rules = versions()
     found = []
     for kind, _ in KINDS:
-        engines = [engine for engine in catalogue.orderable() if engine.kind == kind]
+        offered = (engine for engine in catalogue.orderable() if engine.endpoint_id not in hidden)
+        engines = [engine for engine in offered if engine.kind == kind]
         for family, members in groupby(engines, key=lambda engine: engine.family):
             found.append(Group(kind, family, [choice(engine, rules, broken=broken) for engine in members]))
     return found

@@ -31,9 +31,9 @@ def studio(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
     """`again` fills the composer with the inputs of a generation, `engine` chooses one."""
     again = drafts.uuid_or_none(request.GET.get("again", ""))
     if again:
-        draft = drafts.again(find(membership.user, again))
+        draft = drafts.again(find(membership.user, again), membership)
     else:
-        draft = drafts.fresh(picker.orderable(request.GET.get("engine", "")) or picker.default_engine())
+        draft = drafts.fresh(picker.chosen(request.GET.get("engine", ""), membership))
     return _page(request, membership, draft, is_prefilled=bool(again))
 
 
@@ -139,7 +139,7 @@ def _context(membership: Membership, draft: Draft, seen: int | None) -> dict[str
     return {
         "draft": draft,
         "offer": drafts.offer(draft, membership, seen_credits=seen),
-        "groups": picker.groups(broken),
+        "groups": picker.groups(broken, hidden=picker.hidden_engines(membership)),
         "choice": picker.choice(draft.engine, broken=broken),
         "kinds": picker.KINDS,
     }

@@ -31,7 +31,7 @@ def wallet() -> Wallet:
     member = MembershipFactory(team=TeamFactory(credits=100))
     wallet = member.team.wallet
     ledger.set_budget(
-        wallet, user=member.user, limit_credits=90, period="day", actor=member.user, reason="Cap"
+        wallet, user=member.user, limit_credits=90, period="day", actor=UserFactory(), reason="Cap"
     )
     hold = ledger.hold(wallet, amount=40, user=member.user, reference="generation:1", reason="Generate")
     ledger.capture(hold, amount=30, reason="Stored")

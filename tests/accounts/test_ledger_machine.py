@@ -8,8 +8,7 @@ book must prove itself. Each example has a wallet of its own, so nothing is flus
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,152 +26,22 @@ from hypothesis.stateful import (
 
 from accounts import ledger
 from accounts.errors import (
-    BudgetExceeded,
+    GrantClosed,
     HoldAlreadyResolved,
     IdempotencyConflict,
     InsufficientCredits,
     InvalidAmount,
+    InvalidExpiry,
     LedgerError,
-    WalletNotActive,
 )
 from accounts.ledger import check
 from accounts.models import Budget, BudgetPeriod, Grant, Hold, Wallet
+from tests.accounts.paper import Lot, Model
 from tests.factories import TeamFactory, UserFactory
 
 amounts = st.integers(1, 60)
+periods = st.sampled_from(["day", "week", "month", "rolling", "never"])
 numbers = itertools.count(1)
-
-
-@dataclass
-class Lot:
-    amount: int
-    expires_at: datetime | None
-    remaining: int
-    held: int = 0
-    captured: int = 0
-    expired: int = 0
-    adjusted_out: int = 0
-    is_grace_used: bool = False
-
-
-@dataclass
-class Work:
-    """A hold in the model: what it took from which lots, in order, and how it ended."""
-
-    user: Any
-    amount: int
-    parts: list[tuple[Lot, int]]
-    windows: list[tuple[int, str, datetime]]
-    state: str = "held"
-    captured: int = 0
-    spent: list[list[Any]] = field(default_factory=list)
-    refunded: int = 0
-
-
-class Model:
-    """The book as one would keep it on paper."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 3, 27, 9, tzinfo=UTC)
-        self.lots: list[Lot] = []
-        self.works: dict[str, Work] = {}
-        self.budgets: dict[tuple[int, str], tuple[int, bool]] = {}
-        self.is_frozen = False
-
-    def settle(self) -> None:
-        for lot in self.lots:
-            if lot.expires_at and lot.expires_at <= self.now:
-                lot.expired, lot.remaining = lot.expired + lot.remaining, 0
-
-    @property
-    def available(self) -> int:
-        return sum(lot.remaining for lot in self.lots)
-
-    def grant(self, amount: int, expires_at: datetime | None) -> None:
-        self.settle()
-        self.lots.append(Lot(amount, expires_at, amount))
-
-    def burn(self, amount: int, bucket: str) -> list[tuple[Lot, int]]:
-        parts = []
-        far = datetime.max.replace(tzinfo=UTC)
-        for lot in sorted(self.lots, key=lambda lot: lot.expires_at or far):
-            part = min(amount, lot.remaining)
-            if part:
-                lot.remaining -= part
-                setattr(lot, bucket, getattr(lot, bucket) + part)
-                parts.append((lot, part))
-                amount -= part
-        return parts
-
-    def window_start(self, period: str) -> datetime:
-        midnight = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return {
-            "day": midnight,
-            "week": midnight - timedelta(days=midnight.weekday()),
-            "month": midnight.replace(day=1),
-            "never": datetime(1970, 1, 1, tzinfo=UTC),
-        }[period]
-
-    def taken(self, window: tuple[int, str, datetime]) -> tuple[int, int]:
-        works = [work for work in self.works.values() if window in work.windows]
-        return (
-            sum(work.amount for work in works if work.state == "held"),
-            sum(work.captured - work.refunded for work in works),
-        )
-
-    def hold(self, reference: str, user: Any, amount: int) -> type[LedgerError] | None:
-        windows = [(who, period, self.window_start(period)) for who, period in self.budgets if who == user.pk]
-        for window in windows:
-            limit, is_hard = self.budgets[window[:2]]
-            if is_hard and sum(self.taken(window)) + amount > limit:
-                return BudgetExceeded
-        if self.is_frozen:
-            return WalletNotActive
-        if (
-            sum(lot.remaining for lot in self.lots if not (lot.expires_at and lot.expires_at <= self.now))
-            < amount
-        ):
-            return InsufficientCredits
-        self.settle()
-        self.works[reference] = Work(user, amount, self.burn(amount, "held"), windows)
-        return None
-
-    def resolve(self, reference: str, captured: int) -> None:
-        self.settle()
-        work, left = self.works[reference], captured
-        for lot, part in work.parts:
-            used = min(left, part)
-            left -= used
-            lot.held -= part
-            lot.captured += used
-            if used:
-                work.spent.append([lot, used])
-            self.give_back(lot, part - used)
-        work.state, work.captured = ("captured" if captured else "released"), captured
-
-    def give_back(self, lot: Lot, amount: int) -> None:
-        if not amount:
-            return
-        if lot.expires_at and lot.expires_at <= self.now:
-            if lot.is_grace_used:
-                lot.expired += amount
-                return
-            lot.expires_at, lot.is_grace_used = self.now + timedelta(hours=24), True
-        lot.remaining += amount
-
-    def refund(self, reference: str, amount: int) -> None:
-        self.settle()
-        work = self.works[reference]
-        work.refunded += amount
-        for item in reversed(work.spent):
-            lot, part = item[0], min(amount, item[1])
-            item[1] -= part
-            amount -= part
-            if part:
-                lot.captured -= part
-                lot.remaining += part
-                if lot.expires_at and lot.expires_at <= self.now:
-                    lot.expires_at = self.now + timedelta(days=30)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -287,13 +156,51 @@ class LedgerMachine(RuleBasedStateMachine):
         elif expected is None:
             self.model.burn(-amount, "adjusted_out")
 
+    def some_grant(self, which: int) -> tuple[Grant, Lot] | None:
+        grants = list(Grant.objects.filter(wallet=self.wallet).order_by("pk"))
+        place = which % len(grants) if grants else 0
+        return (grants[place], self.model.lots[place]) if grants else None
+
+    @rule(which=st.integers(0, 30))
+    def void(self, which: int) -> None:
+        if (found := self.some_grant(which)) is None:
+            return
+        grant, lot = found
+        ledger.expire(self.wallet, now=self.model.now)
+        self.model.settle()
+        expected = GrantClosed if lot.is_voided or not (lot.remaining or lot.held) else None
+        options = {"actor": self.admin, "reason": "Chargeback", "idempotency_key": f"void:{next(numbers)}"}
+        self.agreed(lambda: ledger.void_grant(grant, now=self.model.now, **options), expected)
+        if expected is None:
+            lot.adjusted_out, lot.remaining, lot.is_voided = lot.adjusted_out + lot.remaining, 0, True
+
+    @rule(which=st.integers(0, 30), hours=st.none() | st.integers(1, 600))
+    def extend(self, which: int, hours: int | None) -> None:
+        if (found := self.some_grant(which)) is None:
+            return
+        grant, lot = found
+        now = self.model.now
+        ledger.expire(self.wallet, now=now)
+        self.model.settle()
+        until = now + timedelta(hours=hours) if hours else None
+        expected: type[LedgerError] | None = None
+        is_empty = not (lot.remaining or lot.held)
+        if lot.is_voided or is_empty or (lot.expires_at and lot.expires_at <= now):
+            expected = GrantClosed
+        elif lot.expires_at is None or (until and until <= lot.expires_at):
+            expected = InvalidExpiry
+        options = {"actor": self.admin, "reason": "Patience", "idempotency_key": f"extend:{next(numbers)}"}
+        self.agreed(lambda: ledger.extend_grant(grant, expires_at=until, now=now, **options), expected)
+        if expected is None:
+            lot.expires_at = until
+
     @rule()
     def expire(self) -> None:
         ledger.expire(self.wallet, now=self.model.now)
         assert ledger.expire(self.wallet, now=self.model.now) is None
         self.model.settle()
 
-    @rule(who=st.integers(0, 1), period=st.sampled_from(["day", "week", "month", "never"]),
+    @rule(who=st.integers(0, 1), period=periods,
           limit=st.integers(0, 150), is_hard=st.booleans())  # fmt: skip
     def set_budget(self, who: int, period: str, limit: int, is_hard: bool) -> None:
         user = self.members[who]
@@ -305,9 +212,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 reason="Plan", now=self.model.now,
             )
         )  # fmt: skip
-        self.model.budgets[user.pk, period] = (limit, is_hard)
+        self.model.set_budget(user, period, limit, is_hard=is_hard)
 
-    @rule(who=st.integers(0, 1), period=st.sampled_from(["day", "week", "month", "never"]))
+    @rule(who=st.integers(0, 1), period=periods)
     def remove_budget(self, who: int, period: str) -> None:
         user = self.members[who]
         ledger.expire(self.wallet, now=self.model.now)
@@ -344,9 +251,14 @@ class LedgerMachine(RuleBasedStateMachine):
             "expired",
             "adjusted_out",
             "is_grace_used",
+            "original_expires_at",
         ]
-        stored = list(Grant.objects.filter(wallet=self.wallet).order_by("pk").values_list(*names))
-        assert stored == [tuple(getattr(lot, name) for name in names) for lot in self.model.lots]
+        stored = list(
+            Grant.objects.filter(wallet=self.wallet).order_by("pk").values_list(*names, "voided_at")
+        )
+        paper = [tuple(getattr(lot, name) for name in names) for lot in self.model.lots]
+        assert [row[:-1] for row in stored] == paper
+        assert [row[-1] is not None for row in stored] == [lot.is_voided for lot in self.model.lots]
 
     @invariant()
     def the_balance_is_as_on_paper(self) -> None:
@@ -373,9 +285,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for user in self.members:
             for shown in ledger.budget_status(self.wallet, user, now=self.model.now):
                 period = shown.budget.period
-                held, spent = self.model.taken((user.pk, period, self.model.window_start(period)))
+                held, spent = self.model.taken(self.model.window(user.pk, period))
                 limit, _ = self.model.budgets[user.pk, period]
                 assert (shown.held, shown.spent, shown.left) == (held, spent, max(0, limit - held - spent))
+            for told in ledger.taken_so_far(self.wallet, user, now=self.model.now):
+                assert told.taken == self.model.taken_since(user, self.model.window(user.pk, told.period)[2])
         assert Budget.objects.filter(wallet=self.wallet, is_active=True).count() == len(self.model.budgets)
 
 

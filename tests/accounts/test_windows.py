@@ -76,3 +76,18 @@ def test_every_moment_is_in_exactly_one_window_and_windows_meet(at: datetime, na
     assert here.starts_at <= at < here.ends_at
     assert window(period, at=here.ends_at, zone=zone).starts_at == here.ends_at
     assert window(period, at=here.starts_at, zone=zone) == here
+
+
+@settings(deadline=None)
+@given(
+    at=st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    anchor=st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    name=st.sampled_from(ZONES),
+)
+def test_rolling_months_meet_whatever_day_they_roll_from(at: datetime, anchor: datetime, name: str) -> None:
+    zone = ZoneInfo(name)
+    here = window("rolling", at=at, zone=zone, anchor=anchor)
+    assert here.ends_at is not None
+    assert here.starts_at <= at < here.ends_at
+    assert window("rolling", at=here.ends_at, zone=zone, anchor=anchor).starts_at == here.ends_at
+    assert window("rolling", at=here.starts_at, zone=zone, anchor=anchor) == here

@@ -22,7 +22,7 @@ from generations.states import AttemptState, State
 from tests.bad_days.story import PRICE, Story, order
 from tests.bad_days.test_webhooks_go_wrong import Post
 from tests.bad_days.test_webhooks_go_wrong import post as post  # noqa: PLC0414 - a fixture is taken by its name
-from tests.factories import fill
+from tests.factories import UserFactory, fill
 
 pytestmark = pytest.mark.django_db
 Begin = Callable[..., Story]
@@ -96,7 +96,7 @@ def test_a_spent_budget_is_not_reset_by_a_clock_that_is_a_day_ahead(
         user=member.user,
         period="day",
         limit_credits=PRICE,
-        actor=member.user,
+        actor=UserFactory(),
         reason="One a day",
     )
     order(member, picture, prompt="waves")

@@ -24,6 +24,9 @@ PAGES = {
     "wallet": "/wallet/",
     "team": "/team/",
     "budget": "/team/members/{member}/budget/",
+    "engines": "/team/engines/",
+    "add credits": "/wallet/grants/add/",
+    "grant": "/wallet/grants/{grant}/",
     "generation": "{generation}",
     "password": "/accounts/password/change/",
 }
@@ -43,8 +46,10 @@ def addresses(stack: Stack, browser: Any, signed_in: Any) -> dict[str, str]:
     generation = ready.get_by_role("link", name="Open", exact=True).get_attribute("href") or ""
     studio.page.goto("/team/")
     budget = studio.page.get_by_role("link", name="budget of Mika").get_attribute("href") or ""
+    studio.page.goto("/wallet/")
+    grant = studio.page.get_by_role("link", name="grant").first.get_attribute("href") or ""
     context.close()
-    return {**PAGES, "generation": generation, "budget": budget}
+    return {**PAGES, "generation": generation, "budget": budget, "grant": grant}
 
 
 @pytest.fixture

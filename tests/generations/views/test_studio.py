@@ -16,6 +16,7 @@ from accounts import ledger
 from accounts.models import Membership, Wallet
 from generations.models import DispatchPause, Generation, Picture, PriceVersion
 from generations.views.picker import DEFAULT
+from tests.factories import UserFactory
 from tests.generations.views.conftest import (
     TEXT_ENGINE,
     failed,
@@ -246,7 +247,7 @@ def test_a_spent_budget_is_said_with_its_own_words(site: Client, member: Members
         user=member.user,
         limit_credits=40,
         period="month",
-        actor=member.user,
+        actor=UserFactory(),
         reason="test",
     )
     html = boss.get("/").content.decode()
