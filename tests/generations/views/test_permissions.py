@@ -22,12 +22,13 @@ OPEN = {"theme", "stream", "fal_webhook"}
 # For the machine and its staff; test_metrics.py and test_operations.py try every one of them.
 HOUSE = {it.name for it in urlpatterns if it.name == "metrics" or str(it.pattern).startswith("operations/")}
 PRIVATE = [it for it in urlpatterns if it.name not in OPEN | HOUSE]
-WITH_ID = ["show", "cancel", "clip", "poster", "picture"]
+WITH_ID = ["show", "cancel", "keep", "reorder", "clip", "poster", "picture"]
+POSTED = {"cancel", "keep", "reorder"}
 
 
 def answer(client: Client, name: str, pk: uuid.UUID) -> int:
     url = reverse(f"generations:{name}", args=[pk])
-    response = client.post(url) if name == "cancel" else client.get(url)
+    response = client.post(url, {"move": "first"}) if name in POSTED else client.get(url)
     response.getvalue()
     return response.status_code
 
