@@ -30,12 +30,17 @@ from accounts.ledger.grants import (
     unfreeze,
 )
 from accounts.ledger.holds import capture, hold, refund, release
+from accounts.ledger.past import PastBalance, PastBudget, balance_at, budget_at
 
 __all__ = [
     "Balance",
     "BudgetStatus",
+    "PastBalance",
+    "PastBudget",
     "adjust",
     "balance",
+    "balance_at",
+    "budget_at",
     "budget_status",
     "budget_statuses",
     "capture",

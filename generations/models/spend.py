@@ -1,7 +1,7 @@
 """The daily roll-up of the book that reports read: derived, and made anew from entries and attempts at any time.
 
-`generations.spend` is its only writer. It stays right without a clock: each wallet's cursor says up to which entry it was
-rolled up, and reports add the entries behind it as they stand.
+`generations.spend` is its only writer. It stays right without a clock: each wallet's cursor says up to which entry it
+was rolled up, and reports add the entries behind it as they stand.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SpendCursor(models.Model):
 class DailySpend(models.Model):
     """One day of one member with one engine, tag and outcome: sums of entries, in credits, and what fal took.
 
-    `member_id` 0 is the team itself (grants, corrections, expiry); `engine` and `outcome` are empty where an entry belongs
-    to no settled work. The six deltas are those of the wallet, so that all rows of a wallet sum up to its counters.
+    `member_id` 0 is the team itself (grants, corrections, expiry); `engine` and `outcome` are empty where an entry
+    belongs to no settled work. The deltas are those of the wallet: all its rows sum up to its counters.
     """
 
     # What is added up; the key is everything else.
@@ -84,7 +84,7 @@ class DailySpend(models.Model):
 
 
 class CostNote(models.Model):
-    """What fal's price of one attempt changed by, not yet in the daily rows. A trigger writes it, whoever learnt the price.
+    """What fal's price of one attempt changed by, not yet in the daily rows. A trigger writes it.
 
     Costs come hours after the work, from several places, and may be corrected: entries do not tell of them.
     """

@@ -7,7 +7,7 @@ as they stand, in one statement. So a report is right to the credit at every mom
 from generations.spend.forecast import Forecast, burn_down
 from generations.spend.periods import PERIODS, Period, chosen
 from generations.spend.rolling import roll_up, roll_up_due
-from generations.spend.totals import Filter, Report, Totals, report, zone_of
+from generations.spend.totals import Filter, Report, Totals, report, used, zone_of
 
 __all__ = [
     "PERIODS",
@@ -21,5 +21,6 @@ __all__ = [
     "report",
     "roll_up",
     "roll_up_due",
+    "used",
     "zone_of",
 ]

@@ -33,7 +33,7 @@ class Forecast:
     expiring: int = 0
 
 
-# The wallet's own row stands beside the sums, so both are of one moment; going back from it costs no reading of old rows.
+# The wallet's own row stands beside the sums, so both are of one moment, and no row from before the first day is read.
 _MOVES = """
 SELECT (SELECT available FROM accounts_wallet WHERE id = %(wallet)s), day, sum(available_delta), sum(captured_delta)
 FROM (

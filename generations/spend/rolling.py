@@ -12,8 +12,8 @@ BATCH = 5_000
 # What one round of the sweep may add up over all wallets; the rest is read live until the next.
 BATCHES_PER_ROUND = 10
 
-# `seq` has no gaps and is allotted under the wallet's lock: whoever sees an entry sees all before it, so that nothing is
-# committed behind the cursor later.
+# `seq` has no gaps and is allotted under the wallet's lock: whoever sees an entry sees all before it, and nothing
+# is ever committed behind the cursor.
 _ROLL_UP = f"""
 WITH fresh AS MATERIALIZED ({ENTRIES.format(after="%(after)s")} ORDER BY seq LIMIT %(batch)s), notes AS ({TAKE_NOTES}),
 written AS (

@@ -31,7 +31,8 @@ FROM (
     SELECT e.*, (e.created_at AT TIME ZONE %(zone)s)::date AS day, coalesce(e.user_id, 0) AS member_id,
         coalesce(g.engine, '') AS engine, coalesce(g.tag, '') AS tag, o.duration_seconds,
         CASE WHEN e.kind IN ('capture', 'release', 'refund')
-             THEN CASE WHEN g.state IN ({_SETTLED}) THEN g.state WHEN e.kind = 'release' THEN 'failed' ELSE 'succeeded' END
+             THEN CASE WHEN g.state IN ({_SETTLED}) THEN g.state
+                       WHEN e.kind = 'release' THEN 'failed' ELSE 'succeeded' END
              ELSE '' END AS outcome,
         e.kind = 'refund' AND (
             SELECT sum(p.captured_delta) FROM accounts_entry p WHERE p.hold_id = e.hold_id AND p.seq <= e.seq
@@ -44,7 +45,7 @@ FROM (
 """  # noqa: S608 - only names of ours are put in
 
 # Dollars stand on the day on which the work was settled, beside its credits; until then they wait.
-_OF_NOTES = f"""
+_OF_NOTES = """
 (g.settled_at AT TIME ZONE %(zone)s)::date AS day, g.user_id AS member_id, g.engine, g.tag, g.state AS outcome,
 0 AS settled, 0 AS succeeded, 0 AS failed, 0 AS spent, 0 AS refunded, 0::float8 AS seconds, n.delta_usd AS fal_cost_usd,
 0 AS granted_delta, 0 AS available_delta, 0 AS held_delta, 0 AS captured_delta, 0 AS expired_delta,
@@ -53,7 +54,7 @@ _OF_NOTES = f"""
 _NOTES_HERE = f"""
 a.id = n.attempt_id AND g.id = a.generation_id AND g.state IN ({_SETTLED})
 AND g.team_id = (SELECT team_id FROM accounts_wallet WHERE id = %(wallet)s)
-"""
+"""  # noqa: S608
 NOTES = f"""
 SELECT {_OF_NOTES} FROM generations_costnote n, generations_attempt a, generations_generation g WHERE {_NOTES_HERE}
 """  # noqa: S608

@@ -1,4 +1,4 @@
-"""What a report says: sums of the daily rows and of what is not rolled up yet, cut every way at once in one statement."""
+"""What a report says: the daily rows and what is not rolled up yet, cut every way at once in one statement."""
 
 from __future__ import annotations
 
@@ -185,6 +185,35 @@ def rows(wallet: Wallet, wanted: Filter, *, zone: ZoneInfo) -> Iterator[Row]:
             for day, member, engine, tag, outcome, *sums in found:
                 key = {"day": day, "member_id": member, "engine": engine, "tag": tag, "outcome": outcome}
                 yield Row(**key, **_named(sums))
+
+
+@dataclass(frozen=True)
+class Used:
+    """What was ever used, by name."""
+
+    engines: list[str]
+    tags: list[str]
+
+
+_USED = """
+SELECT DISTINCT {column} FROM (
+    SELECT {column} FROM generations_dailyspend WHERE wallet_id = %(wallet)s
+    UNION
+    SELECT g.{column} FROM accounts_entry e JOIN generations_generation g ON g.hold_id = e.hold_id
+    WHERE e.wallet_id = %(wallet)s
+      AND e.seq > (SELECT coalesce(max(rolled_seq), 0) FROM generations_spendcursor WHERE wallet_id = %(wallet)s)
+) used WHERE {column} <> '' ORDER BY {column}
+"""
+
+
+def used(wallet: Wallet) -> Used:
+    """Engines and tags to choose a filter from."""
+    found = []
+    with connection.cursor() as cursor:
+        for column in ("engine", "tag"):
+            cursor.execute(_USED.format(column=column), {"wallet": wallet.pk})
+            found.append([value for (value,) in cursor.fetchall()])
+    return Used(*found)
 
 
 def _totals(sums: list[Any]) -> Totals:

@@ -1,4 +1,4 @@
-"""The daily rows say what the book says, however far they are, whatever came late, and whoever rolls them up at once."""
+"""The daily rows say what the book says, however far they are, whatever came late, whoever rolls them up at once."""
 
 from __future__ import annotations
 
