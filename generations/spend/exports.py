@@ -40,7 +40,8 @@ FOCUS_HEADER = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency", "BillingPeriodEnd",
     "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart",
     "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit",
-    "ProviderName", "PublisherName", "ServiceCategory", "ServiceName", "ChargeFrequency", "ConsumedQuantity", "ConsumedUnit",
+    "ProviderName", "PublisherName", "ServiceCategory", "ServiceName", "ChargeFrequency", "ConsumedQuantity",
+    "ConsumedUnit",
     "ListUnitPrice", "PricingCategory", "ResourceId", "ResourceName", "ResourceType", "ServiceSubcategory", "SkuId",
     "SubAccountId", "SubAccountName", "SubAccountType", "Tags", "x_Credits", "x_FalCostUsd", "x_Outcome",
 )  # fmt: skip
@@ -100,17 +101,20 @@ def focus_rows(wallet: Wallet, wanted: Filter, *, zone: ZoneInfo) -> Iterator[li
 
 
 def _focus(row: Row, amount: int, team: Team, people: _People, zone: ZoneInfo) -> list[Cell]:
+    said = {**_charge(row, amount, zone), **_service(row), **_parties(row, team, people)}
+    # With both a spending and a refund in one row, the dollars stand beside the spending.
+    usd = 0 if amount < 0 and row.spent else float(row.fal_cost_usd)
+    said |= {"x_Credits": amount, "x_FalCostUsd": usd, "x_Outcome": row.outcome}
+    return [said[column] for column in FOCUS_HEADER]
+
+
+def _charge(row: Row, amount: int, zone: ZoneInfo) -> dict[str, Cell]:
     """Costs are the same four times over: there is no list price beside the credits, and nothing is amortised."""
     cost = round(amount / settings.CREDITS_PER_USD, 6)
     is_given_back = amount < 0
-    clips = 0 if is_given_back else row.succeeded
-    name, _ = people.of(row.member_id)
     month = row.day.replace(day=1)
-    billed = {
-        "BilledCost": cost,
-        "BillingAccountId": f"team:{team.pk}",
-        "BillingAccountName": team.name,
-        "BillingAccountType": "Team",
+    return {
+        **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost),
         "BillingCurrency": "USD",
         "BillingPeriodStart": _start_of(month, zone),
         "BillingPeriodEnd": _start_of((month + timedelta(days=31)).replace(day=1), zone),
@@ -119,23 +123,20 @@ def _focus(row: Row, amount: int, team: Team, people: _People, zone: ZoneInfo) -
         "ChargeDescription": "Refund of clips"
         if is_given_back
         else f"Generations that {row.outcome or 'ran'}",
+        "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": _start_of(row.day, zone),
         "ChargePeriodEnd": _start_of(row.day + timedelta(days=1), zone),
-        "ContractedCost": cost,
-        "EffectiveCost": cost,
-        "InvoiceIssuerName": "Clipledger",
-        "ListCost": cost,
+        "PricingCategory": "Standard",
         "PricingQuantity": amount,
         "PricingUnit": "Credits",
         "ListUnitPrice": round(1 / settings.CREDITS_PER_USD, 6),
-        "PricingCategory": "Standard",
-        "ChargeFrequency": "Usage-Based",
-        "ConsumedQuantity": clips,
+        "ConsumedQuantity": 0 if is_given_back else row.succeeded,
         "ConsumedUnit": "Clips",
     }
-    bought = {
-        "ProviderName": "Clipledger",
-        "PublisherName": "fal",
+
+
+def _service(row: Row) -> dict[str, Cell]:
+    return {
         "ServiceCategory": "AI and Machine Learning",
         "ServiceSubcategory": "Generative AI",
         "ServiceName": "Video generation",
@@ -143,16 +144,22 @@ def _focus(row: Row, amount: int, team: Team, people: _People, zone: ZoneInfo) -
         "ResourceName": engine_title(row.engine) or None,
         "ResourceType": "Engine" if row.engine else None,
         "SkuId": row.engine or None,
-        "SubAccountId": f"member:{row.member_id}",
-        "SubAccountName": name,
-        "SubAccountType": "Member",
         "Tags": json.dumps({"project": row.tag} if row.tag else {}, ensure_ascii=False),
-        "x_Credits": amount,
-        "x_FalCostUsd": 0 if is_given_back and row.spent else float(row.fal_cost_usd),
-        "x_Outcome": row.outcome,
     }
-    said: dict[str, Cell] = {**billed, **bought}
-    return [said[column] for column in FOCUS_HEADER]
+
+
+def _parties(row: Row, team: Team, people: _People) -> dict[str, Cell]:
+    return {
+        "BillingAccountId": f"team:{team.pk}",
+        "BillingAccountName": team.name,
+        "BillingAccountType": "Team",
+        "InvoiceIssuerName": "Clipledger",
+        "ProviderName": "Clipledger",
+        "PublisherName": "fal",
+        "SubAccountId": f"member:{row.member_id}",
+        "SubAccountName": people.of(row.member_id)[0],
+        "SubAccountType": "Member",
+    }
 
 
 def _start_of(day: date, zone: ZoneInfo) -> str:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from accounts.models import Grant, Wallet
+from accounts.models import Entry, Grant, Wallet
 
 # Long enough for a week to count twice, short enough to follow a team that changed its pace.
 RATE_DAYS = 14
@@ -50,25 +50,28 @@ FROM (
 
 def burn_down(wallet: Wallet, *, first: date, today: date, zone: ZoneInfo) -> Forecast:
     """From `first`, at most a year back, to today, and on from there."""
-    first = max(min(first, today), today - timedelta(days=MOST_POINTS), _opened_on(wallet, zone))
+    opened_on = _opened_on(wallet, zone)
+    first = max(min(first, today), today - timedelta(days=MOST_POINTS), opened_on)
     since = min(first, today - timedelta(days=RATE_DAYS))
     with connection.cursor() as cursor:
         cursor.execute(_MOVES, {"wallet": wallet.pk, "zone": zone.key, "since": since})
         found = cursor.fetchall()
     available = int(found[0][0]) if found else wallet.available
     moved = {day: (int(delta), int(captured)) for _, day, delta, captured in found}
-    per_day = _rate(moved, wallet, today=today, zone=zone)
+    per_day = _rate(moved, opened_on, today=today)
     past = _past(available, moved, first=first, today=today)
     return _ahead(Forecast(past=past, per_day=per_day), _lots(wallet, zone), today=today)
 
 
 def _opened_on(wallet: Wallet, zone: ZoneInfo) -> date:
-    return wallet.created_at.astimezone(zone).date()
+    """The day of its first entry; an empty book has none."""
+    dated = Entry.objects.filter(wallet=wallet).order_by("created_at").values_list("created_at", flat=True)
+    return (dated.first() or wallet.created_at).astimezone(zone).date()
 
 
-def _rate(moved: dict[date, tuple[int, int]], wallet: Wallet, *, today: date, zone: ZoneInfo) -> float:
+def _rate(moved: dict[date, tuple[int, int]], opened_on: date, *, today: date) -> float:
     """Captured per day over the last days before today; for a younger wallet, since it was opened."""
-    days = min(RATE_DAYS, (today - _opened_on(wallet, zone)).days)
+    days = min(RATE_DAYS, (today - opened_on).days)
     if days < 1:
         return float(max(0, moved.get(today, (0, 0))[1]))
     counted = (today - timedelta(days=back) for back in range(1, days + 1))
@@ -101,17 +104,12 @@ def _on(moment: datetime | None, zone: ZoneInfo) -> date | None:
 
 def _ahead(made: Forecast, lots: Sequence[tuple[date | None, int]], *, today: date) -> Forecast:
     """Day by day: what expires goes, then what a day takes, from the grant that expires first."""
-    left = [[day or date.max, float(amount)] for day, amount in lots]
+    left = [(day or date.max, float(amount)) for day, amount in lots]
     made.future = [(today, math.floor(sum(amount for _, amount in left)))]
     for ahead in range(1, HORIZON_DAYS + 1):
         day = today + timedelta(days=ahead)
         made.expiring += math.floor(sum(amount for expires_on, amount in left if expires_on < day))
-        left = [[expires_on, amount] for expires_on, amount in left if expires_on >= day]
-        wanted = made.per_day
-        for lot in left:
-            used = min(wanted, lot[1])
-            lot[1] -= used
-            wanted -= used
+        left = _used([lot for lot in left if lot[0] >= day], made.per_day)
         rest = sum(amount for _, amount in left)
         made.future.append((day, math.floor(rest)))
         if rest < 1:
@@ -120,3 +118,13 @@ def _ahead(made: Forecast, lots: Sequence[tuple[date | None, int]], *, today: da
         if not made.per_day:
             break
     return made
+
+
+def _used(lots: list[tuple[date, float]], wanted: float) -> list[tuple[date, float]]:
+    """What one day leaves of them, taken in their order."""
+    left = []
+    for expires_on, amount in lots:
+        used = min(wanted, amount)
+        wanted -= used
+        left.append((expires_on, amount - used))
+    return left

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection, transaction
 
 from accounts.models import Wallet
@@ -84,7 +86,7 @@ def _roll_up_batch(wallet_id: int) -> int | None:
         cursor = _cursor(wallet_id)
         if cursor is None:
             return None
-        params = {
+        params: dict[str, Any] = {
             "wallet": wallet_id,
             "zone": cursor.time_zone,
             "after": cursor.rolled_seq,

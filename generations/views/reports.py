@@ -149,7 +149,7 @@ def _carried(asked: QueryDict) -> QueryDict:
     """The filter as it was asked, for the links to the files and the form beside it."""
     query = QueryDict(mutable=True)
     names = ("period", "first", "last", "member", "engine", "tag")
-    query.update({name: asked[name] for name in names if asked.get(name)})
+    query.update({name: asked.get(name, "") for name in names if asked.get(name)})
     return query
 
 

@@ -70,7 +70,7 @@ def test_the_book_tells_every_past_page_as_it_was_written() -> None:
     run_state_machine_as_test(
         PastMachine,
         settings=settings(
-            max_examples=4,
+            max_examples=3,
             stateful_step_count=35,
             deadline=None,
             suppress_health_check=list(HealthCheck),
