@@ -1,7 +1,7 @@
 """Where the credits went: the daily roll-up of the book, what reports read of it, and the files they are exported to.
 
 Reading costs the same with five thousand entries or five million: the daily rows, and the few entries behind the cursor
-as they stand, in one statement. So a report is right to the credit at every moment, whether or not the sweep has run.
+as they stand, of one moment. So a report is right to the credit at every moment, whether or not the sweep has run.
 """
 
 from generations.spend.forecast import Forecast, burn_down

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
+from accounts.ledger.check import snapshot
 from accounts.models import Entry, Grant, Wallet
+from generations.spend.totals import rolled_seq
 
 # Long enough for a week to count twice, short enough to follow a team that changed its pace.
 RATE_DAYS = 14
@@ -41,8 +44,7 @@ FROM (
     WHERE wallet_id = %(wallet)s AND day >= %(since)s
     UNION ALL
     SELECT (created_at AT TIME ZONE %(zone)s)::date, available_delta, captured_delta FROM accounts_entry
-    WHERE wallet_id = %(wallet)s
-      AND seq > (SELECT coalesce(max(rolled_seq), 0) FROM generations_spendcursor WHERE wallet_id = %(wallet)s)
+    WHERE wallet_id = %(wallet)s AND seq > %(after)s
       AND (created_at AT TIME ZONE %(zone)s)::date >= %(since)s
 ) moves GROUP BY day ORDER BY day DESC
 """
@@ -53,8 +55,14 @@ def burn_down(wallet: Wallet, *, first: date, today: date, zone: ZoneInfo) -> Fo
     opened_on = _opened_on(wallet, zone)
     first = max(min(first, today), today - timedelta(days=MOST_POINTS), opened_on)
     since = min(first, today - timedelta(days=RATE_DAYS))
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVES, {"wallet": wallet.pk, "zone": zone.key, "since": since})
+    with snapshot(), connection.cursor() as cursor:
+        params: dict[str, Any] = {
+            "wallet": wallet.pk,
+            "zone": zone.key,
+            "since": since,
+            "after": rolled_seq(wallet),
+        }
+        cursor.execute(_MOVES, params)
         found = cursor.fetchall()
     available = int(found[0][0]) if found else wallet.available
     moved = {day: (int(delta), int(captured)) for _, day, delta, captured in found}

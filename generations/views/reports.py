@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
 from accounts import clock, ledger
+from accounts.ledger.check import snapshot
 from accounts.models import Membership, User, Wallet
 from accounts.permissions import team_admin_required
 from generations import spend
@@ -41,13 +42,20 @@ def reports(request: HttpRequest, *, membership: Membership) -> HttpResponseBase
     wallet = ledger.open_wallet(membership.team)
     zone = spend.zone_of(wallet)
     wanted = _filter(request.GET, zone)
+    with snapshot():
+        context = _context(request.GET, wallet, wanted, zone)
+    return render(request, "generations/reports.html", context)
+
+
+def _context(asked: QueryDict, wallet: Wallet, wanted: spend.Filter, zone: ZoneInfo) -> dict[str, Any]:
+    """Everything on the page is of one moment."""
     today = clock.now().astimezone(zone).date()
     report = spend.report(wallet, wanted, zone=zone)
     people = _people(wallet)
     name_of_member = _name_of(people)
     first = wanted.period.first
-    carried = _carried(request.GET)
-    context = {
+    carried = _carried(asked)
+    return {
         "wanted": wanted,
         "periods": spend.PERIODS.items(),
         "is_all_time": first == FIRST_DAY,
@@ -64,10 +72,9 @@ def reports(request: HttpRequest, *, membership: Membership) -> HttpResponseBase
         "choices": _choices(wallet, people),
         "query": f"?{carried.urlencode()}" if carried else "",
         "carried": carried.items(),
-        "past": _past(wallet, request.GET.get("at", ""), zone),
-        "asked": request.GET,
+        "past": _past(wallet, asked.get("at", ""), zone),
+        "asked": asked,
     }
-    return render(request, "generations/reports.html", context)
 
 
 @require_safe

@@ -90,16 +90,28 @@ function stacked(data, look) {
   };
 }
 
-const MOST_NAME = 24;
+const LINE_CHARS = 24;
+const ROW_PX = 58;
+const AXIS_PX = 44;
+
+// Whole words in lines that fit beside the bars.
+function wrapped(name) {
+  const lines = [""];
+  for (const word of name.split(" ")) {
+    const last = lines.length - 1;
+    if (!lines[last] || lines[last].length + word.length < LINE_CHARS) lines[last] = `${lines[last]} ${word}`.trim();
+    else lines.push(word);
+  }
+  return lines;
+}
 
 function share(data, look) {
   const credits = data.columns.find((column) => column.name === "Credits").values;
   const whole = credits.reduce((sum, each) => sum + Math.max(0, each), 0) || 1;
-  const short = (name) => (name.length > MOST_NAME ? `${name.slice(0, MOST_NAME - 1)}…` : name);
   return {
     type: "bar",
     data: {
-      labels: data.labels.map((name, place) => [short(name), `${((100 * Math.max(0, credits[place])) / whole).toFixed(1)} %`]),
+      labels: data.labels.map((name, place) => [...wrapped(name), `${((100 * Math.max(0, credits[place])) / whole).toFixed(1)} %`]),
       datasets: [{ label: "Credits", data: credits, backgroundColor: look.colours[0], maxBarThickness: 28 }],
     },
     options: { indexAxis: "y", scales: scales(look, { isAcross: true }), plugins: { legend: { display: false } } },
@@ -138,6 +150,7 @@ function draw() {
     const config = KINDS[canvas.dataset.chart](read(table), look);
     if (still) config.options.animation = false;
     canvas.hidden = false;
+    if (config.options.indexAxis) canvas.parentElement.style.height = `${config.data.labels.length * ROW_PX + AXIS_PX}px`;
     canvas.setAttribute("role", "img");
     const title = table.closest("section").querySelector("h2").textContent;
     canvas.setAttribute("aria-label", `${title}: the same numbers are in the table below`);
