@@ -105,7 +105,7 @@ def busy_month(wallet: Wallet, people: list[Any], dice: random.Random, steps: in
             rolling.roll_up(wallet)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_reports_are_those_of_a_reading_by_hand_at_every_stage_of_the_roll_up(
     admin: Membership, wallet: Wallet, seed: int
 ) -> None:
