@@ -8,7 +8,18 @@ from importlib import import_module
 from bench.report import Measurement
 
 # Without names all are run, in this order; a new one is a name here.
-SUITES = ("ledger", "engine", "estimates", "pages", "submits", "lives", "screen", "ingest", "watcher")
+SUITES = (
+    "ledger",
+    "books",
+    "engine",
+    "estimates",
+    "pages",
+    "submits",
+    "lives",
+    "screen",
+    "ingest",
+    "watcher",
+)
 
 
 def suite(name: str) -> Callable[[], list[Measurement]]:

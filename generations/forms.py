@@ -37,6 +37,10 @@ class GenerationForm(forms.Form):
         widget=forms.HiddenInput, error_messages={"required": "Reload the page and try again."}
     )
     seen_credits = forms.IntegerField(widget=forms.HiddenInput, required=False, min_value=0)
+    # Ours, not fal's: no engine has an input of this name.
+    project_tag = forms.CharField(
+        required=False, max_length=60, error_messages={"max_length": "A tag has at most 60 characters."}
+    )
 
     def __init__(self, engine: Engine, *, pictures: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("auto_id", "in-%s")
@@ -95,7 +99,7 @@ class GenerationForm(forms.Form):
 
     @property
     def has_advanced_errors(self) -> bool:
-        return any(row.bound.errors for row in self.advanced_rows)
+        return any(row.bound.errors for row in self.advanced_rows) or bool(self["project_tag"].errors)
 
     @property
     def prompt_row(self) -> Row | None:

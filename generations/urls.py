@@ -30,5 +30,7 @@ urlpatterns = [
     path("operations/engines/probe/", views.operations_probe_engine, name="operations_probe_engine"),
     path("operations/<uuid:pk>/look/", views.operations_look, name="operations_look"),
     path("operations/<uuid:pk>/give-up/", views.operations_give_up, name="operations_give_up"),
+    path("reports/", views.reports, name="reports"),
+    path("reports/<slug:what>.<slug:kind>", views.reports_file, name="reports_file"),
     path("theme/", views.theme, name="theme"),
 ]

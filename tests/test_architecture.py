@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES = 50
 LEVELS = (
     ("errors", "clock", "states", "catalogue", "queue", "fal", "trace", "pulse", "apps"),
     ("models", "migrations"),
-    ("ledger", "ledger_check", "media", "words"),
+    ("ledger", "ledger_check", "media", "words", "spend"),
     ("lifecycle", "people"),
     ("tasks", "watcher", "webhooks", "metrics", "stuck", "estimates", "management"),
     ("workspace", "permissions", "adapters"),

@@ -35,16 +35,21 @@ from accounts.ledger.grants import (
 )
 from accounts.ledger.holds import capture, hold, refund, release
 from accounts.ledger.lots import add_credits, end_of, extend_grant, void_grant
+from accounts.ledger.past import PastBalance, PastBudget, balance_at, budget_at
 from accounts.ledger.rules import remove_budget, set_budget, set_default_budget, set_engine_rule
 
 __all__ = [
     "SOLE_ADMIN",
     "Balance",
     "BudgetStatus",
+    "PastBalance",
+    "PastBudget",
     "Taken",
     "add_credits",
     "adjust",
     "balance",
+    "balance_at",
+    "budget_at",
     "budget_status",
     "budget_statuses",
     "capture",

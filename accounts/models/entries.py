@@ -128,6 +128,15 @@ class Entry(Written):
             models.Index(fields=["user", "wallet", "-seq"], name="entry_by_user"),
             models.Index(fields=["actor"], name="entry_by_actor", condition=Q(actor__isnull=False)),
             models.Index(fields=["reference"], name="entry_by_reference"),
+            # Few among many: what came in and what was taken out by hand, and changes of budgets.
+            models.Index(
+                fields=["wallet", "seq"],
+                name="entry_in_or_out",
+                condition=Q(granted_delta__gt=0) | Q(adjusted_out_delta__gt=0),
+            ),
+            models.Index(
+                fields=["wallet", "user", "-seq"], name="entry_of_budgets", condition=Q(kind="budget")
+            ),
         ]
         triggers = [APPEND_ONLY]
 

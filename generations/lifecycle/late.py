@@ -181,7 +181,7 @@ def _made(late: Generation, offered: LateClip, *, actor: User, now: datetime) ->
 
 def _same(late: Generation) -> dict[str, Any]:
     """What the kept one has in common with the one that was given up: the wishes, the price and its version."""
-    names = ("team", "engine", "prompt", "inputs", "price_version", "quote_credits", "is_simulated")
+    names = ("team", "engine", "prompt", "tag", "inputs", "price_version", "quote_credits", "is_simulated")
     return {name: getattr(late, name) for name in names}
 
 

@@ -20,6 +20,7 @@ from generations.models.generation import reference_of
 
 Pictures = Mapping[str, Sequence[Picture]]
 MOST_PICTURES = 16
+LONGEST_TAG_CHARS = 60
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ def request(
     form_token: uuid.UUID,
     seen_credits: int | None = None,
     expected_seconds: float | None = None,
+    tag: str = "",
 ) -> Generation:
     """Order one generation: hold the quote and ring for dispatch. The same form gives the same generation again.
 
     `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs; `expected_seconds`
-    what the member was told it would take, kept so that its error can be measured. Raises `NotAMember`, `NotOrderable`,
-    `EngineHidden`, `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
+    what the member was told it would take, kept so that its error can be measured; `tag` the project it is for, which
+    reports are cut by. Raises `NotAMember`, `NotOrderable`, `EngineHidden`, `PriceChanged`, `AlreadySent` (the form
+    came again with other wishes), `catalogue.UnknownEngine`,
     `catalogue.InvalidInputs` (also for pictures), `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever
     is raised, nothing is held.
     """
@@ -72,8 +75,20 @@ def request(
         if twin is not None:
             return _same(twin, agreed.engine, params, files)
         return _create(
-            agreed, files, user=user, team=team, form_token=form_token, expected_seconds=expected_seconds
+            agreed,
+            files,
+            user=user,
+            team=team,
+            form_token=form_token,
+            expected_seconds=expected_seconds,
+            tag=tidy_tag(tag),
         )
+
+
+def tidy_tag(tag: str) -> str:
+    """Without what makes two of one word: surplus blanks, control characters, more than the column holds."""
+    printable = "".join(each if each.isprintable() else " " for each in tag)
+    return " ".join(printable.split())[:LONGEST_TAG_CHARS].rstrip()
 
 
 def _earlier(user: User, form_token: uuid.UUID) -> Generation | None:
@@ -165,6 +180,7 @@ def _create(
     team: Team,
     form_token: uuid.UUID,
     expected_seconds: float | None,
+    tag: str,
 ) -> Generation:
     pk, now = uuid.uuid4(), clock.now()
     hold = ledger.hold(
@@ -181,6 +197,7 @@ def _create(
         user=user,
         engine=agreed.engine.endpoint_id,
         prompt=str(agreed.params.get("prompt", "")),
+        tag=tag,
         inputs=agreed.params,
         form_token=form_token,
         price_version=agreed.price_version,

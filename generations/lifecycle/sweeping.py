@@ -13,7 +13,7 @@ from django.conf import settings
 
 from accounts import clock, ledger
 from accounts.models import Hold
-from generations import fal, media, pulse, queue
+from generations import fal, media, pulse, queue, spend
 from generations.lifecycle import (
     attempts,
     breaking,
@@ -183,6 +183,11 @@ def _unpriced() -> int:
     return costs.record_costs()
 
 
+def _rolled_up() -> int:
+    """What reports would otherwise add up entry by entry."""
+    return spend.roll_up_due()
+
+
 STEPS: tuple[Callable[[], int], ...] = (
     _from_the_future,
     _sent_by_the_dead,
@@ -198,5 +203,6 @@ STEPS: tuple[Callable[[], int], ...] = (
     _open_holds,
     _expired_credits,
     _unpriced,
+    _rolled_up,
     _files_in_the_making,
 )

@@ -3,12 +3,15 @@
 from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import PriceVersion
+from generations.models.spend import CostNote, DailySpend, SpendCursor
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
 from generations.models.works import LateClip, Output, Picture
 
 __all__ = [
     "Attempt",
     "Breaker",
+    "CostNote",
+    "DailySpend",
     "Delivery",
     "DispatchPause",
     "Generation",
@@ -19,4 +22,5 @@ __all__ = [
     "Output",
     "Picture",
     "PriceVersion",
+    "SpendCursor",
 ]

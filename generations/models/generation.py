@@ -49,6 +49,13 @@ class Generation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="generations")
     engine = models.CharField(max_length=200, help_text="fal endpoint id")
     prompt = models.TextField(blank=True)
+    tag = models.CharField(
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The project it was for, in the member's own word; kept for ever.",
+    )
     inputs = models.JSONField(
         help_text="What is sent to fal, picture fields excepted, every choice explicit."
     )

@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime
 from typing import ClassVar
 
+import pgtrigger
 from django.db import models
 
 from accounts import clock
@@ -15,6 +16,14 @@ from generations.states import OPEN_ATTEMPTS, AttemptState
 
 def new_token() -> str:
     return secrets.token_urlsafe(24)
+
+
+# Whoever writes or corrects a cost, the daily roll-up hears of it in the same transaction.
+NOTE_COST = """
+INSERT INTO generations_costnote (attempt_id, delta_usd)
+VALUES (NEW.id, coalesce(NEW.fal_cost_usd, 0) - CASE TG_OP WHEN 'UPDATE' THEN coalesce(OLD.fal_cost_usd, 0) ELSE 0 END);
+RETURN NULL;
+"""
 
 
 class AttemptQuerySet(models.QuerySet["Attempt"]):
@@ -93,6 +102,22 @@ class Attempt(models.Model):
                 fields=["late_check_at"],
                 name="attempt_late",
                 condition=models.Q(late_check_at__isnull=False),
+            ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="note_cost",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("fal_cost_usd"),
+                condition=pgtrigger.Q(old__fal_cost_usd__df=pgtrigger.F("new__fal_cost_usd")),
+                func=NOTE_COST,
+            ),
+            pgtrigger.Trigger(
+                name="note_first_cost",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Q(new__fal_cost_usd__isnull=False),
+                func=NOTE_COST,
             ),
         ]
 

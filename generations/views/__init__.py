@@ -14,6 +14,7 @@ from generations.views.operations import (
     operations_sweep,
 )
 from generations.views.reordering import reorder
+from generations.views.reports import reports, reports_file
 from generations.views.shell import stream, theme
 from generations.views.show import cancel, show
 from generations.views.studio import fields, generate, quote, studio, upload
@@ -38,6 +39,8 @@ __all__ = [
     "poster",
     "quote",
     "reorder",
+    "reports",
+    "reports_file",
     "show",
     "stream",
     "studio",

@@ -20,6 +20,8 @@ from generations.views import picker, words
 
 MOST_PICTURES = 4
 LONG_PROMPT_WORDS = 200
+TAGGED_LATELY = 100
+MOST_TAGS = 12
 
 
 @dataclass
@@ -112,7 +114,8 @@ def fresh(
     """A form that has not been sent: `typed` is what is already known of it."""
     rows, carried = _placed(engine, list(pictures))
     names = [row.name for row in rows if row.pictures]
-    form = GenerationForm(engine, pictures=names, initial=kept(engine, typed or {}))
+    initial = {**kept(engine, typed or {}), "project_tag": (typed or {}).get("project_tag", "")}
+    form = GenerationForm(engine, pictures=names, initial=initial)
     return Draft(engine, form, rows, carried)
 
 
@@ -120,7 +123,12 @@ def again(generation: Generation, membership: Membership) -> Draft:
     """The same inputs once more, in the same engine where it is still offered."""
     engine = picker.chosen(generation.engine, membership)
     pictures = [link.picture for link in generation.picture_links.all()]
-    return fresh(engine, typed={**generation.inputs, "prompt": generation.prompt}, pictures=pictures)
+    return fresh(engine, typed=typed_before(generation), pictures=pictures)
+
+
+def typed_before(generation: Generation) -> dict[str, Any]:
+    """What stood in the form that a generation was asked with."""
+    return {**generation.inputs, "prompt": generation.prompt, "project_tag": generation.tag}
 
 
 def switched(request: HttpRequest, membership: Membership) -> Draft:
@@ -202,6 +210,13 @@ def _hidden(engine: Engine, membership: Membership) -> str:
 def _priced(form: GenerationForm) -> dict[str, Any]:
     values = {name: form[name].value() for name in form.fields}
     return {name: value for name, value in form.raw(values).items() if name != "prompt"}
+
+
+def recent_tags(membership: Membership) -> list[str]:
+    """The tags of the team's latest work, newest first: to choose from, so that one project keeps one word."""
+    latest = Generation.objects.filter(team=membership.team).order_by("-created_at", "-id")
+    tags = latest.values_list("tag", flat=True)[:TAGGED_LATELY]
+    return list(dict.fromkeys(tag for tag in tags if tag))[:MOST_TAGS]
 
 
 def _unpayable(amount: int, membership: Membership) -> str:

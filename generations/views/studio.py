@@ -100,6 +100,7 @@ def _order(membership: Membership, draft: Draft, seen: int | None) -> Generation
             pictures=draft.pictures,
             form_token=draft.form.cleaned_data["form_token"],
             seen_credits=seen,
+            tag=draft.form.cleaned_data["project_tag"],
         )
     except catalogue.InvalidInputs as error:
         draft.form.add_input_errors(error.errors)
@@ -124,7 +125,7 @@ def _ordered(
         messages.success(request, said)
         return redirect("generations:studio")
     membership.team.wallet.refresh_from_db()
-    typed = {**generation.inputs, "prompt": generation.prompt}
+    typed = drafts.typed_before(generation)
     pictures = [picture for row in draft.rows for picture in row.pictures] + draft.carried
     fresh = drafts.fresh(draft.engine, typed=typed, pictures=pictures)
     composer = _composer(request, membership, fresh, said=said).content.decode()
@@ -142,6 +143,7 @@ def _context(membership: Membership, draft: Draft, seen: int | None) -> dict[str
         "groups": picker.groups(broken, hidden=picker.hidden_engines(membership)),
         "choice": picker.choice(draft.engine, broken=broken),
         "kinds": picker.KINDS,
+        "tags": drafts.recent_tags(membership),
     }
 
 

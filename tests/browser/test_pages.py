@@ -22,6 +22,7 @@ PAGES = {
     "studio": "/",
     "library": "/library/",
     "wallet": "/wallet/",
+    "reports": "/reports/?period=90&at=2026-01-01T12:00",
     "team": "/team/",
     "budget": "/team/members/{member}/budget/",
     "engines": "/team/engines/",
