@@ -106,7 +106,7 @@ class DefaultBudgetForm(BudgetForm):
     """The budget of whoever joins; an empty limit is none."""
 
     limit_credits = forms.IntegerField(
-        label="Budget in credits",
+        label="Credits for each new member",
         required=False,
         min_value=0,
         max_value=MOST_CREDITS,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,22 @@ def chromium() -> str:
     return next((path for path in map(shutil.which, filter(None, names)) if path), "")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """Browser tests share one worker and come last there; without Chromium they are skipped, aloud.
 
     Last, because the synchronous Playwright leaves an event loop running in the thread, and every test after it that
     brings a loop of its own, or asks the database anything, would be refused.
     """
-    items.sort(key=_needs_browser)
     for item in filter(_needs_browser, items):
         # Here and not in a hook of that folder: xdist reads the group in the same round of hooks.
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.xdist_group("browser"))
         if not chromium():
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+    yield
+    # After everybody: pytest itself puts tests together that share a parametrised fixture, wherever the first one is.
+    items.sort(key=_needs_browser)
 
 
 def _needs_browser(item: pytest.Item) -> bool:

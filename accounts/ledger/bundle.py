@@ -1,6 +1,7 @@
 """A bundle that proves a stretch of one wallet's book away from here: a zip, with the program that checks it inside.
 
-about.json      which team and period, the entry before the first, and the digest of every other file
+about.json      which team and period, the entry before the first, the last, and the digest of every other file
+about.sig       its signature: nothing can be left out of a bundle, or put into it, by somebody without the key
 entries.jsonl   the entries with their draws, as they were hashed, each with its digest
 heads.jsonl     the signed heads that name one of these entries
 grants.jsonl    the grants that these entries drew on
@@ -28,10 +29,12 @@ from accounts.models import Entry, Grant, SignedHead, Wallet
 VERIFIER = Path(__file__).parent / "verifier.py"
 README = """The book of {team} from {start} to {end}, as its entries prove it.
 
-    python3 verify.py THIS.zip [PUBLIC KEY]
+    python3 verify.py THIS.zip PUBLIC-KEY [HEADS ...]
 
-needs nothing but Python 3.10. It hashes every entry again over the one before it, adds up every balance, and holds the
-signed heads against the chain. Take verify.py from a bundle you trust, and the public key from where you were given it.
+needs nothing but Python 3.10. It hashes every entry again over the one before it, adds up every balance, and holds what
+was signed against what is there. Take verify.py from a bundle you trust, the public key from where you were given it,
+and as HEADS the files with the signed heads that were mailed to you: whoever has the signing key can make a new bundle,
+and cannot change what you have.
 """
 
 
@@ -97,7 +100,9 @@ def write(
             "public_key": heads.Signer.ours().public_hex,
             "files": digests,
         }
-        bundle.writestr("about.json", json.dumps(about, indent=2, ensure_ascii=False))
+        text = heads.compact(about)
+        bundle.writestr("about.json", text)
+        bundle.writestr("about.sig", heads.Signer.ours().sign(text))
         bundle.writestr("verify.py", VERIFIER.read_text())
         bundle.writestr(
             "README.txt", README.format(team=wallet.team.name, start=about["from"], end=about["to"])
@@ -124,9 +129,9 @@ def _entries(stretch: Stretch) -> Iterator[str]:
 def _heads(stretch: Stretch) -> Iterator[str]:
     """Heads may be signed after the period's end and still name its last entry."""
     for head in SignedHead.objects.filter(created_at__gte=stretch.start).order_by("pk").iterator():
-        named = [each for each in json.loads(head.content)["heads"] if each["wallet"] == stretch.wallet.pk]
+        named = [each for each in json.loads(head.heads) if each["wallet"] == stretch.wallet.pk]
         if any(stretch.first_seq <= each["seq"] <= stretch.last_seq for each in named):
-            yield heads.statement(head)
+            yield heads.statement(head, wallet_id=stretch.wallet.pk)
 
 
 def _grants(stretch: Stretch) -> Iterator[str]:

@@ -6,8 +6,10 @@ that were mailed or written elsewhere before; and without the signing key they c
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,13 +67,18 @@ def seal(*, now: datetime | None = None) -> SignedHead | None:
     Writing and mailing may fail; the signed row is kept all the same, and the failure is logged.
     """
     now = now or clock.now()
-    content = {"at": chain.moment(now), "heads": list(_heads()), "version": 1}
-    if not content["heads"]:
+    found = list(_heads())
+    if not found:
         return None
     signer = Signer.ours()
+    content = {"at": chain.moment(now), "heads": [leaf(head) for head in found], "version": 1}
     text = compact(content)
     made = SignedHead.objects.create(
-        content=text, key=signer.public_hex, signature=signer.sign(text), created_at=now
+        content=text,
+        heads=compact(found),
+        key=signer.public_hex,
+        signature=signer.sign(text),
+        created_at=now,
     )
     for send in (_write_file, _mail):
         try:
@@ -81,7 +88,12 @@ def seal(*, now: datetime | None = None) -> SignedHead | None:
     return made
 
 
-def compact(content: dict[str, Any]) -> str:
+def leaf(head: dict[str, Any]) -> str:
+    """What is signed of one head. The salt in it keeps whoever sees the digest from guessing another team's."""
+    return hashlib.sha256(compact(head).encode()).hexdigest()
+
+
+def compact(content: Any) -> str:
     """The bytes that are signed, as text: JSON with sorted keys and no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -90,6 +102,7 @@ def _heads() -> Iterator[dict[str, Any]]:
     wallets = dict(Wallet.objects.values_list("pk", "team__slug"))
     for head in chain.heads():
         yield {
+            "salt": secrets.token_hex(16),
             "seq": head.seq,
             "sha256": head.sha256,
             "team": wallets[head.wallet_id],
@@ -97,9 +110,11 @@ def _heads() -> Iterator[dict[str, Any]]:
         }
 
 
-def statement(head: SignedHead) -> str:
-    """One line of JSON that a verifier needs nothing else for."""
-    return compact({"content": json.loads(head.content), "key": head.key, "signature": head.signature})
+def statement(head: SignedHead, *, wallet_id: int | None = None) -> str:
+    """One line of JSON that a verifier needs nothing else for; of one wallet, it names no other."""
+    shown = [each for each in json.loads(head.heads) if wallet_id in {each["wallet"], None}]
+    content = {"content": json.loads(head.content), "heads": shown, "key": head.key}
+    return compact({**content, "signature": head.signature})
 
 
 def _write_file(head: SignedHead) -> None:
@@ -128,7 +143,7 @@ def _mail(head: SignedHead) -> None:
 _HEADS_AND_ENTRIES = """
 SELECT s.id, h.wallet, h.seq, coalesce(e.sha256, 'missing'), h.sha256
 FROM accounts_signedhead s
-CROSS JOIN LATERAL jsonb_to_recordset(s.content::jsonb -> 'heads')
+CROSS JOIN LATERAL jsonb_to_recordset(s.heads::jsonb)
     AS h (wallet bigint, seq bigint, sha256 text)
 LEFT JOIN accounts_entry e ON e.wallet_id = h.wallet AND e.seq = h.seq
 WHERE e.sha256 IS DISTINCT FROM h.sha256 AND (%(wallet)s::bigint IS NULL OR h.wallet = %(wallet)s)
@@ -137,7 +152,7 @@ ORDER BY s.id, h.wallet
 
 
 def mismatches(*, wallet_id: int | None = None) -> Iterator[Mismatch]:
-    """Entries that are not what was signed, and heads that are not signed by the key they name."""
+    """Entries that are not what was signed, and heads that are not what was signed, or not by the key they name."""
     with connection.cursor() as cursor:
         cursor.execute(_HEADS_AND_ENTRIES, {"wallet": wallet_id})
         for head_id, wallet, seq, stored, signed in cursor.fetchall():
@@ -153,6 +168,7 @@ def is_signed(head: SignedHead) -> bool:
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(head.key))
         key.verify(bytes.fromhex(head.signature), head.content.encode())
-    except (InvalidSignature, ValueError):
+        signed = json.loads(head.content)["heads"]
+        return bool(signed == [leaf(each) for each in json.loads(head.heads)])
+    except (InvalidSignature, ValueError, KeyError, TypeError):
         return False
-    return True

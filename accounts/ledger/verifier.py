@@ -1,9 +1,9 @@
-"""Proves a bundle of Clipledger's books with nothing but Python 3.10 or later: `python3 verify.py bundle.zip`.
+"""Proves a bundle of Clipledger's books with nothing but Python 3.10 or later: `python3 verify.py bundle.zip KEY`.
 
 It believes nothing the bundle says of itself. Every entry is hashed again, over the digest of the entry before it; the
-deltas must add up to the balances, the draws to the deltas, and the signed heads must be the ones in the chain. Give
-the public key you were sent when the books were opened as a second argument: without it a signature only shows that
-one key signed everything.
+deltas must add up to the balances, the draws to the deltas, nothing may be missing at the end, and the signed heads
+must be the ones in the chain. Without the public key you were sent, a signature only shows that one key signed
+everything; with the signed heads you were mailed, also whoever has that key cannot show you other books than then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 import zipfile
+from pathlib import Path
 from typing import Any
 
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
@@ -64,8 +65,11 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
     scalar = int.from_bytes(signature[32:], "little")
     digest = hashlib.sha512(signature[:32] + key + message).digest()
     base = root(4 * pow(5, P - 2, P) % P, 0)
-    left = times(scalar, base)
-    right = added(point(signature[:32]), times(int.from_bytes(digest, "little") % L, point(key)))
+    try:
+        own, other = point(signature[:32]), point(key)
+    except ValueError:
+        return False
+    left, right = times(scalar, base), added(own, times(int.from_bytes(digest, "little") % L, other))
     same = all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
     return scalar < L and same
 
@@ -100,27 +104,57 @@ def entries_hold(bundle: zipfile.ZipFile, first: Any) -> dict[int, str]:
     return digests
 
 
-def main(path: str, *keys: str) -> None:
-    bundle = zipfile.ZipFile(path)
-    about = json.loads(bundle.read("about.json"))
-    digests = entries_hold(bundle, about["before"])
-    heads = [json.loads(line) for line in bundle.open("heads.jsonl")]
-    for head in heads:
-        at = head["content"]["at"]
-        if keys and head["key"] not in keys:
-            sys.exit(f"BROKEN: the head of {at} is signed with another key")
-        signed = text(head["content"]).encode()
-        if not is_signed(bytes.fromhex(head["key"]), signed, bytes.fromhex(head["signature"])):
-            sys.exit(f"BROKEN: the head of {at} is not signed with its key")
-        mine = [each for each in head["content"]["heads"] if each["wallet"] == about["wallet"]]
-        for each in mine:
-            if digests.get(each["seq"], each["sha256"]) != each["sha256"]:
+def head_holds(head: Any, wallet: int, digests: dict[int, str], keys: list[str]) -> int:
+    """Hold one signed head against the chain; the number of the entry it signs, 0 where that is not in the bundle."""
+    at = head["content"]["at"]
+    if keys and head["key"] not in keys:
+        sys.exit(f"BROKEN: the head of {at} is signed with another key")
+    signed = text(head["content"]).encode()
+    if not is_signed(bytes.fromhex(head["key"]), signed, bytes.fromhex(head["signature"])):
+        sys.exit(f"BROKEN: the head of {at} is not signed with its key")
+    for each in head["heads"]:
+        if hashlib.sha256(text(each).encode()).hexdigest() not in head["content"]["heads"]:
+            sys.exit(f"BROKEN: the head of {at} is not one of those that were signed")
+        if each["wallet"] == wallet and min(digests) <= each["seq"] <= max(digests):
+            if digests[each["seq"]] != each["sha256"]:
                 sys.exit(f"BROKEN: entry #{each['seq']} is not the one signed at {at}")
+            return int(each["seq"])
+    return 0
+
+
+def main(path: str, *more: str) -> None:
+    keys = [each for each in more if len(each) == 64]
+    bundle = zipfile.ZipFile(path)
+    signed = bundle.read("about.json")
+    about = json.loads(signed)
+    key = keys[0] if keys else about["public_key"]
+    if not is_signed(bytes.fromhex(key), signed, bytes.fromhex(bundle.read("about.sig").decode())):
+        sys.exit("BROKEN: about.json is not signed with this key")
     for name, digest in about["files"].items():
         if hashlib.sha256(bundle.read(name)).hexdigest() != digest:
             sys.exit(f"BROKEN: {name} is not the file that was put in")
-    print(f"WHOLE: {len(digests) - 1} entries, {len(heads)} signed heads, {about['team']}")
+    digests = entries_hold(bundle, about["before"])
+    if max(digests) != about["last_seq"]:
+        sys.exit(f"BROKEN: the last entry is #{max(digests)}, and should be #{about['last_seq']}")
+    own = [
+        head_holds(json.loads(line), about["wallet"], digests, keys) for line in bundle.open("heads.jsonl")
+    ]
+    if 0 in own:
+        sys.exit("BROKEN: a head in the bundle names an entry that is not in it")
+    for name in (each for each in more if len(each) != 64):
+        with Path(name).open(encoding="utf-8") as lines:
+            own += [
+                head_holds(json.loads(line), about["wallet"], digests, keys) for line in lines if line.strip()
+            ]
+    last = (
+        f"signed up to #{max(own)} of #{about['last_seq']}" if any(own) else "none of them signed by a head"
+    )
+    print(f"WHOLE: {about['team']}, {len(digests) - 1} entries, {last}")
+    if not keys:
+        print("NOT CHECKED: whose key it is. Give the public key that you were sent as the second argument.")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or not zipfile.is_zipfile(sys.argv[1]):
+        sys.exit("python3 verify.py BUNDLE.zip [PUBLIC KEY] [FILE OF SIGNED HEADS ...]")
     main(*sys.argv[1:])

@@ -17,7 +17,8 @@ class Migration(migrations.Migration):
             name='SignedHead',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('content', models.TextField(help_text='JSON, byte for byte as it was signed.')),
+                ('content', models.TextField(help_text='JSON, byte for byte as it was signed: the moment, and a digest of each head.')),
+                ('heads', models.TextField(help_text='JSON: the heads themselves, salted, so that a digest tells nothing.')),
                 ('key', models.CharField(help_text='Ed25519 public key, hexadecimal.', max_length=64)),
                 ('signature', models.CharField(max_length=128)),
                 ('created_at', models.DateTimeField(default=accounts.clock.now)),

@@ -175,7 +175,10 @@ class Draw(Written):
 class SignedHead(Written):
     """The heads of all chains at one moment, signed. Also mailed or written elsewhere: see accounts/ledger/heads.py."""
 
-    content = models.TextField(help_text="JSON, byte for byte as it was signed.")
+    content = models.TextField(
+        help_text="JSON, byte for byte as it was signed: the moment, and a digest of each head."
+    )
+    heads = models.TextField(help_text="JSON: the heads themselves, salted, so that a digest tells nothing.")
     key = models.CharField(max_length=64, help_text="Ed25519 public key, hexadecimal.")
     signature = models.CharField(max_length=128)
     created_at = models.DateTimeField(default=clock.now)

@@ -90,15 +90,24 @@ def lost(attempt_id: int) -> bool:
 
 
 @trace.of("attempt")
-def ended(attempt_id: int, error: fal.FalError, *, is_counted: bool = True, is_listed: bool = False) -> bool:
+def ended(
+    attempt_id: int,
+    error: fal.FalError,
+    *,
+    is_counted: bool = True,
+    is_listed: bool = False,
+    breaks_engine: bool = False,
+) -> bool:
     """The attempt is over, badly. A new one follows where the outcome allows and one is left; else it is settled.
 
-    `is_listed` lists it as one that fal may have billed, where the outcome alone would not.
+    `is_listed` lists it as one that fal may have billed, where the outcome alone would not; `breaks_engine` opens the
+    engine's breaker at once, so that what waits behind it does not end in the same way one after the other.
     """
     return _end(
         attempt_id,
         replace(error.outcome, may_be_billed=True) if is_listed else error.outcome,
         is_counted=is_counted,
+        breaks_with=error if breaks_engine else None,
         retry_after_seconds=error.retry_after_seconds,
         http_status=error.http_status,
         error_type=error.error_type[:80],
@@ -141,6 +150,7 @@ def _end(
     outcome: fal.Outcome,
     *,
     is_counted: bool = True,
+    breaks_with: fal.FalError | None = None,
     retry_after_seconds: float | None = None,
     **evidence: object,
 ) -> bool:
@@ -154,6 +164,8 @@ def _end(
             attempt, state, now=now, is_counted=is_counted, is_maybe_billed=outcome.may_be_billed, **evidence
         ):
             return False
+        if breaks_with is not None:
+            breaking.refused(generation, breaks_with, now=now)
         if generation.is_cancel_requested:
             return moves.canceled(generation, now=now)
         if is_canceled and attempt.timed_out_at:

@@ -170,7 +170,13 @@ def _post(attempt: Attempt, body: dict[str, Any]) -> None:
 
 
 def _engine_refused(attempt: Attempt, error: fal.FalError) -> None:
-    """Nothing can be ordered of this engine; once a second one is refused as well, it is the account."""
+    """Nothing can be ordered of this engine; once a second one is refused as well, it is the account.
+
+    What fal does not offer any more will not come back by waiting: that order ends, and what stands behind it waits.
+    """
+    if error.http_status == 404:
+        attempts.ended(attempt.pk, error, breaks_engine=True)
+        return
     if breaking.is_whole_account(attempt.generation.engine, error):
         breaking.forgive(Breaker.Code.NO_ACCESS)
         _explain(attempt, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts import clock, ledger
-from accounts.ledger import bundle, heads
-from accounts.models import Entry, Wallet
+from accounts.ledger import bundle, chain, heads
+from accounts.models import Entry, SignedHead, Wallet
 from tests.factories import TeamFactory, UserFactory, fill
 
 pytestmark = pytest.mark.django_db
@@ -54,72 +55,119 @@ def verified(path: Path, *keys: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def changed(path: Path, name: str, change: Callable[[str], str]) -> Path:
-    """A copy in which one file was rewritten, its digest in about.json with it."""
-    other = path.with_name("changed.zip")
+def KEY() -> str:  # noqa: N802 - the one that was given out
+    return heads.Signer.ours().public_hex
+
+
+def forged(path: Path, *, signs: bool, **changes: Callable[[str], str]) -> Path:
+    """A copy with rewritten files, every digest made anew; `signs` as whoever has the signing key."""
+    other = path.with_name("forged.zip")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
-        files = {each: old.read(each) for each in old.namelist()}
-        rewritten = change(files[name].decode()).encode()
-        assert rewritten != files[name], "nothing was changed"
-        files[name] = rewritten
+        files = {name: old.read(name) for name in old.namelist()}
+        for stem, change in changes.items():
+            name = next(each for each in files if each.startswith(f"{stem}.json"))
+            rewritten = change(files[name].decode()).encode()
+            assert rewritten != files[name], "nothing was changed"
+            files[name] = rewritten
         about = json.loads(files["about.json"])
-        about["files"].pop(name, None)
-        files["about.json"] = json.dumps(about).encode()
-        for each, content in files.items():
-            new.writestr(each, content)
+        about["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in about["files"]}
+        text = heads.compact(about)
+        files["about.json"] = text.encode()
+        if signs:
+            files["about.sig"] = heads.Signer.ours().sign(text).encode()
+        for name, content in files.items():
+            new.writestr(name, content)
     return other
 
 
-def test_a_bundle_proves_a_period_that_begins_in_the_middle_of_the_book(packed: Path) -> None:
-    code, said = verified(packed)
-    assert (code, said) == (0, "WHOLE: 3 entries, 2 signed heads, film\n")
+def chained_anew(path: Path, *, shift: int = 0) -> Callable[[str], str]:
+    """Other entries in a chain that fits them, as an administrator of the database could make it."""
+    before = json.loads(zipfile.ZipFile(path).read("about.json"))["before"]
 
-
-def test_it_is_held_against_the_key_that_was_given_out(packed: Path) -> None:
-    assert verified(packed, heads.Signer.ours().public_hex)[0] == 0
-    code, said = verified(packed, "00" * 32)
-    assert code == 1
-    assert "signed with another key" in said
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new", "expected"),
-    [
-        ("entries.jsonl", '"Stored"', '"Given"', "BROKEN at entry #3"),
-        ("entries.jsonl", '"held","captured",49', '"held","captured",48', "BROKEN at entry #3"),
-        ("entries.jsonl", '"Bad clip"', '"bad clip"', "BROKEN at entry #4"),
-        ("heads.jsonl", '"seq":2', '"seq":3', "is not signed with its key"),
-    ],
-)
-def test_what_was_changed_in_it_is_found(packed: Path, name: str, old: str, new: str, expected: str) -> None:
-    code, said = verified(changed(packed, name, lambda text: text.replace(old, new)))
-    assert code == 1
-    assert expected in said
-
-
-def test_an_entry_that_was_left_out_is_missed(packed: Path) -> None:
-    without = changed(packed, "entries.jsonl", lambda text: "".join(text.splitlines(keepends=True)[1:]))
-    assert "BROKEN at entry #3" in verified(without)[1]
-
-
-def test_a_chain_made_anew_does_not_fit_the_heads_that_were_signed(packed: Path) -> None:
-    """Whoever rewrites entries, digests and all, cannot sign what they made."""
-
-    def forged(text: str) -> str:
-        from accounts.ledger import chain
-
-        digest, lines = json.loads(zipfile.ZipFile(packed).read("about.json"))["before"]["sha256"], []
+    def change(text: str) -> str:
+        digest, lines = before["sha256"], []
         for line in text.splitlines():
             row = json.loads(line)
             row.pop("sha256")
-            row["reason"] = "Whatever"
+            row |= {"reason": "Whatever", "seq": row["seq"] + shift}
             digest = chain.link(digest, heads.compact(row))
             lines.append(heads.compact({**row, "sha256": digest}))
         return "\n".join(lines) + "\n"
 
-    code, said = verified(changed(packed, "entries.jsonl", forged))
+    return change
+
+
+def shifted(by: int) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        about = json.loads(text)
+        about["before"]["seq"] += by
+        about["last_seq"] += by
+        return heads.compact(about)
+
+    return change
+
+
+def test_a_bundle_proves_a_period_that_begins_in_the_middle_of_the_book(packed: Path) -> None:
+    code, said = verified(packed)
+    assert (code, said.splitlines()[0]) == (0, "WHOLE: film, 3 entries, signed up to #4 of #4")
+    assert "NOT CHECKED: whose key it is" in said
+
+
+def test_it_is_held_against_the_key_that_was_given_out(packed: Path) -> None:
+    assert verified(packed, KEY()) == (0, "WHOLE: film, 3 entries, signed up to #4 of #4\n")
+    code, said = verified(packed, "11" * 32)
     assert code == 1
-    assert "is not the one signed at" in said
+    assert said == "BROKEN: about.json is not signed with this key\n"
+
+
+@pytest.mark.parametrize(
+    ("stem", "old", "new", "expected"),
+    [
+        ("entries", '"Stored"', '"Given"', "BROKEN at entry #3"),
+        ("entries", '"held","captured",49', '"held","captured",48', "BROKEN at entry #3"),
+        ("entries", '"Bad clip"', '"bad clip"', "BROKEN at entry #4"),
+        ("heads", '"seq":2', '"seq":3', "is not one of those that were signed"),
+    ],
+)
+def test_what_was_changed_in_it_is_found(packed: Path, stem: str, old: str, new: str, expected: str) -> None:
+    other = forged(packed, signs=True, **{stem: lambda text: text.replace(old, new)})
+    code, said = verified(other, KEY())
+    assert code == 1
+    assert expected in said
+
+
+FORGERIES = {
+    "the end is left out": lambda _path: {
+        "entries": lambda text: "".join(text.splitlines(keepends=True)[:1])
+    },
+    "the beginning is left out": lambda _path: {"entries": lambda text: text.split("\n", 1)[1]},
+    "another chain, without heads": lambda path: {"entries": chained_anew(path), "heads": lambda _text: ""},
+    "another chain, where no head meets it": lambda path: {
+        "entries": chained_anew(path, shift=1000),
+        "about": shifted(1000),
+    },
+}
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_without_the_signing_key_nothing_can_be_forged(packed: Path, how: str) -> None:
+    other = forged(packed, signs=False, **FORGERIES[how](packed))
+    for key in ([KEY()], []):
+        code, said = verified(other, *key)
+        assert (code, "BROKEN: about.json is not signed with this key" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_with_the_signing_key_it_does_not_fit_the_heads_that_were_mailed(
+    packed: Path, how: str, tmp_path: Path
+) -> None:
+    """Whoever has the key can sign other books now; what left the house before still says what was in it."""
+    mailed = tmp_path / "mailed.jsonl"
+    mailed.write_text("".join(heads.statement(each) + "\n" for each in SignedHead.objects.order_by("pk")))
+    assert verified(packed, KEY(), str(mailed))[0] == 0
+    code, said = verified(forged(packed, signs=True, **FORGERIES[how](packed)), KEY(), str(mailed))
+    is_told = "signed up to #4 of #4" not in said
+    assert code == 1 or is_told, said
 
 
 def test_a_file_that_was_exchanged_is_found(packed: Path) -> None:
@@ -133,13 +181,35 @@ def test_a_file_that_was_exchanged_is_found(packed: Path) -> None:
     assert "grants.jsonl is not the file that was put in" in verified(other)[1]
 
 
+def test_it_names_no_other_team(wallet: Wallet, packed: Path) -> None:
+    other = TeamFactory(slug="rivals", credits=7)
+    heads.seal()
+    now = clock.now()
+    with packed.open("wb") as out:
+        bundle.write(out, wallet, start=now - timedelta(days=1), end=now + timedelta(days=1))
+    with zipfile.ZipFile(packed) as archive:
+        assert all(other.slug.encode() not in archive.read(name) for name in archive.namelist())
+    assert verified(packed, KEY())[0] == 0
+
+
+def test_whoever_calls_it_wrongly_is_told_how(packed: Path) -> None:
+    verified(packed)
+    program = packed.with_suffix(".py")
+    for arguments in ([], ["--help"], [str(program)]):
+        done = subprocess.run(
+            [sys.executable, program, *arguments], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr.startswith("python3 verify.py BUNDLE.zip")) == (1, True)
+
+
 def test_the_command_writes_it_with_the_prices(wallet: Wallet, tmp_path: Path) -> None:
     path, today = tmp_path / "film.zip", clock.now().date()
     period = [f"--from={today - timedelta(days=500)}", f"--to={today + timedelta(days=1)}"]
     call_command("audit_bundle", "--team=film", *period, f"--output={path}")
     with zipfile.ZipFile(path) as archive:
         assert "price_versions.jsonl" in archive.namelist()
-    assert verified(path)[1].startswith(f"WHOLE: {Entry.objects.count()} entries")
+    count = Entry.objects.count()
+    assert verified(path, KEY())[1] == f"WHOLE: film, {count} entries, signed up to #{count} of #{count}\n"
 
 
 def test_the_command_refuses_what_there_is_nothing_of(wallet: Wallet, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def rules() -> set[str]:
 def test_a_head_names_the_last_entry_of_every_wallet(wallet: Wallet) -> None:
     made = heads.seal()
     assert made is not None
-    [mine] = [each for each in json.loads(made.content)["heads"] if each["wallet"] == wallet.pk]
+    [mine] = [each for each in json.loads(made.heads) if each["wallet"] == wallet.pk]
     assert mine["sha256"] == Entry.objects.filter(wallet=wallet).latest("seq").sha256
     assert heads.is_signed(made)
 
@@ -87,6 +87,14 @@ def test_a_head_that_was_rewritten_is_not_signed_any_more(wallet: Wallet) -> Non
     behind_the_guards(
         "UPDATE accounts_signedhead SET content = replace(content, '\"version\":1', '\"version\":2')"
     )
+    assert rules() == {"entries-are-as-signed"}
+
+
+def test_a_head_that_is_not_the_one_signed_is_found(wallet: Wallet) -> None:
+    heads.seal()
+    behind_the_guards("UPDATE accounts_signedhead SET heads = replace(heads, '\"seq\":1', '\"seq\": 1')")
+    assert rules() == set(), "the same head, written otherwise"
+    behind_the_guards("UPDATE accounts_signedhead SET heads = replace(heads, 'team', 'seam')")
     assert rules() == {"entries-are-as-signed"}
 
 

@@ -12,7 +12,7 @@ from accounts import clock
 from accounts.models import Membership
 from generations import lifecycle
 from generations.models import Attempt, Breaker, DispatchPause, Generation
-from generations.states import AttemptState, State
+from generations.states import State
 from tests.bad_days.story import ENGINE, Story
 from tests.factories import MembershipFactory, fill
 
@@ -197,14 +197,12 @@ def test_a_403_for_a_second_engine_after_fal_took_another_is_not_the_account(
     assert Breaker.objects.open().count() == 2
 
 
-def test_an_engine_that_is_gone_waits_instead_of_failing_one_order_after_the_other(story: Begin) -> None:
+def test_an_engine_that_is_gone_ends_the_order_that_met_it_and_holds_the_next_back(story: Begin) -> None:
     told, next_in_line = story("submit=404"), story()
     assert lifecycle.dispatch() == 1
     assert Breaker.objects.open().get().code == "gone"
-    for each in (told, next_in_line):
-        each.assert_held()
-    assert told.attempt.state == AttemptState.FAILED
-    assert not told.attempt.is_counted
+    told.assert_not_charged(code="engine_unavailable")
+    next_in_line.assert_held()
     assert next_in_line.posts == []
 
 

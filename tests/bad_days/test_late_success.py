@@ -26,7 +26,7 @@ from tests.bad_days.story import PRICE, Story, assert_books_are_whole
 from tests.bad_days.test_webhooks_go_wrong import Post, process_all
 from tests.bad_days.test_webhooks_go_wrong import post as post  # noqa: PLC0414 - a fixture is taken by its name
 from tests.concurrency.together import together
-from tests.factories import MembershipFactory
+from tests.factories import MembershipFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 Begin = Callable[..., Story]
@@ -133,7 +133,7 @@ def test_what_the_wallet_cannot_pay_stays_offered(told: Story, offered: LateClip
 
 
 def test_a_budget_binds_here_too(told: Story, offered: LateClip, member: Membership) -> None:
-    limit = {"limit_credits": 10, "period": "day", "actor": member.user, "reason": "Little"}
+    limit = {"limit_credits": 10, "period": "day", "actor": UserFactory(), "reason": "Little"}
     ledger.set_budget(told.wallet, user=member.user, **limit)
     with pytest.raises(BudgetExceeded):
         lifecycle.keep_late(told.generation, actor=member.user)

@@ -38,6 +38,8 @@ CONCURRENCY = 24
 SLOTS = 5
 # Beside the drill's hurry. Watchers alone keep the lease that production has: the matrix says how fast one is replaced.
 HURRY = {
+    # What each fault means for one generation is looked at here; that many together open a breaker has tests elsewhere.
+    "BREAKER_FAILURES": "1000000",
     "FAL_CONCURRENCY": str(CONCURRENCY),
     "FAL_WEBHOOK_USER_ID": "sandbox",
     "LEASE_SECONDS": "3",

@@ -16,7 +16,7 @@ from django.db.models import F
 
 from accounts.models import Entry, Hold
 from generations import media
-from generations.models import Attempt, Generation, Output
+from generations.models import Attempt, Generation, LateClip, Output
 from generations.states import SETTLED, AttemptState, State
 from tests.fault_matrix.installation import PATIENCE_SECONDS, Installation
 
@@ -119,7 +119,8 @@ class Tale:
         assert (found.hold.state, found.hold.captured) == (Hold.State.RELEASED, 0)
         assert self._entries() == {"hold": 1, "release": 1}
         assert not Output.objects.filter(generation=self.pk).exists()
-        assert self.files == {}
+        is_offered = LateClip.objects.filter(generation=self.pk).exists()
+        assert len(self.files) == (2 if is_offered else 0), "only a clip that came late is kept, unpaid"
         assert bool(found.failure_message) == (state == State.FAILED)
         self._assert_consistent()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.errors import LedgerError
-from accounts.ledger import bundle
+from accounts.ledger import bundle, heads
 from accounts.models import Wallet
 from generations.models import PriceVersion
 
@@ -38,6 +38,7 @@ class Command(BaseCommand):
         path: Path = options["output"] or Path(name)
         zone = ZoneInfo(wallet.team.time_zone)
         start, end = _midnight(options["start"], zone), _midnight(options["end"] + timedelta(days=1), zone)
+        heads.seal()  # so that all of it is signed for, up to its last entry
         try:
             with path.open("wb") as out:
                 extra = {"price_versions.jsonl": _price_versions(end)}
@@ -50,7 +51,10 @@ class Command(BaseCommand):
 
 
 def _day(text: str) -> date:
-    return date.fromisoformat(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no day: write it as 2026-11-26.") from error
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -7,12 +7,13 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from accounts.ledger import check, heads
 from accounts.ledger.check import Breach
-from accounts.models import Wallet
+from accounts.models import SignedHead, Wallet
 from generations.states import SETTLED
 
 # Both ways at once: work that waits for an outcome without credits held for it, and credits held for no such work.
@@ -51,7 +52,25 @@ class Command(BaseCommand):
         if found:
             sys.exit(1)
         if options["seal"]:
-            heads.seal()
+            self._say_sealed(heads.seal(), is_json=options["json"])
+
+    def _say_sealed(self, head: SignedHead | None, *, is_json: bool) -> None:
+        if is_json:
+            return
+        if head is None:
+            self.stdout.write("There is no entry to sign for yet.")
+            return
+        key = "LEDGER_SIGNING_KEY" if settings.LEDGER_SIGNING_KEY else "a key that follows from SECRET_KEY"
+        count = len(json.loads(head.heads))
+        self.stdout.write(f"{count} heads signed with {key} ({head.key}), {_signed_where()}.")
+
+
+def _signed_where() -> str:
+    places = [*settings.LEDGER_HEADS_MAIL, settings.LEDGER_HEADS_DIRECTORY]
+    found = ", ".join(filter(None, places))
+    return (
+        f"sent to {found}" if found else "NOT sent anywhere: set LEDGER_HEADS_MAIL or LEDGER_HEADS_DIRECTORY"
+    )
 
 
 def _wallet(slug: str | None) -> Wallet | None:
