@@ -61,3 +61,27 @@ function tick() {
 
 setInterval(tick, 1000);
 document.addEventListener("htmx:after:swap", tick);
+
+// What stands beside the Generate button (how long, whether the engine works) is as old as the last question. After an
+// update of the page it is asked for anew, at most once in a few seconds, and never over a note that waits to be read.
+const ASK_MS = 5_000;
+let askedAt = -ASK_MS;
+let asking = 0;
+
+function ask() {
+  asking = 0;
+  const button = document.getElementById("generate");
+  if (!button || button.disabled || document.hidden || document.querySelector("#send [role=alert]")) return;
+  askedAt = performance.now();
+  htmx.trigger(document.body, "live-changed");
+}
+
+function askSoon(event) {
+  if (asking || !document.getElementById("send") || event.detail.ctx.sourceElement?.closest?.("#composer")) return;
+  asking = setTimeout(ask, Math.max(300, askedAt + ASK_MS - performance.now()));
+}
+
+document.addEventListener("htmx:after:swap", askSoon);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !asking) asking = setTimeout(ask, Math.max(0, askedAt + ASK_MS - performance.now()));
+});

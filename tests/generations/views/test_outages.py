@@ -69,6 +69,18 @@ def test_the_price_that_follows_the_choices_keeps_saying_it(site: Client, member
     assert ", every 15s" not in site.post("/quote/", form(member), headers=HTMX).content.decode()
 
 
+def test_a_price_that_nobody_asked_for_is_not_taken_as_agreed_to(site: Client, member: Membership) -> None:
+    sent = form(member, seen_credits="12")
+    assert 'name="seen_credits" value="49"' in site.post("/quote/", sent, headers=HTMX).content.decode()
+    refreshed = site.post("/quote/", sent | {"is_refresh": "1"}, headers=HTMX).content.decode()
+    assert 'name="seen_credits" value="12"' in refreshed
+    for nonsense in ("", "x", "²"):
+        answer = site.post(
+            "/quote/", sent | {"is_refresh": "1", "seen_credits": nonsense}, headers=HTMX
+        ).content.decode()
+        assert 'name="seen_credits" value="49"' in answer
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
