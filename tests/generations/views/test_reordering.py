@@ -67,7 +67,9 @@ def test_a_script_gets_the_cards_as_they_stand_now(member: Membership, site: Cli
     first, second = ordered(member, prompt="The first"), ordered(member, prompt="The second")
     page = site.post(address(first), {"move": "later"}, headers=HTMX).content.decode()
     assert "It goes one place later." in page and 'hx-target="#live"' in page
-    assert page.index("Yours: 1 of 2") < page.index("Yours: 2 of 2"), "the newest card stands first"
+    assert page.index("Yours: 1 of 2") < page.index("Yours: 2 of 2"), (
+        "the cards stand in the order of the line"
+    )
     assert own_line() == [second.pk, first.pk]
     again = site.post(address(first), {"move": "last"}, headers=HTMX).content.decode()
     assert "It stands there already." in again
