@@ -85,3 +85,26 @@ document.addEventListener("htmx:after:swap", askSoon);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !asking) asking = setTimeout(ask, Math.max(0, askedAt + ASK_MS - performance.now()));
 });
+
+// The words beside a card's buttons stay until they are read, or until the next press says something newer.
+const SAID_MS = 8_000;
+const saidSince = new Map();
+
+function keepSaid() {
+  const spoken = [...document.querySelectorAll("[hx-morph-skip-children].said")].filter((it) => it.textContent);
+  const fresh = spoken.find((it) => saidSince.get(it.id)?.text !== it.textContent);
+  if (!fresh) return;
+  for (const other of spoken) if (other !== fresh) other.textContent = "";
+  saidSince.clear();
+  const mark = { text: fresh.textContent };
+  saidSince.set(fresh.id, mark);
+  fresh.closest(".card")?.scrollIntoView({ block: "nearest" });
+  setTimeout(() => {
+    if (saidSince.get(fresh.id) !== mark) return;
+    saidSince.delete(fresh.id);
+    const still = document.getElementById(fresh.id);
+    if (still) still.textContent = "";
+  }, SAID_MS);
+}
+
+document.addEventListener("htmx:after:swap", keepSaid);
