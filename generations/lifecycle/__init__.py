@@ -7,6 +7,7 @@ what fal says, `ingesting` brings the clip home and captures, `canceling`, `time
 do about it. `moves` makes every change of state, and settles the hold with it.
 """
 
+from generations.lifecycle.breaking import Probing
 from generations.lifecycle.canceling import cancel, send_cancel
 from generations.lifecycle.connection import fal_client, fal_config
 from generations.lifecycle.deliveries import process_delivery, record_delivery
@@ -44,6 +45,7 @@ __all__ = [
     "NotWaiting",
     "NotYours",
     "PriceChanged",
+    "Probing",
     "Quote",
     "UnknownDelivery",
     "Waiting",

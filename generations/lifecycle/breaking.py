@@ -13,6 +13,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.conf import settings
 from django.db import transaction
@@ -22,6 +23,7 @@ from accounts import clock
 from generations import fal, queue
 from generations.lifecycle import evidence, leases, moves
 from generations.models import Attempt, Breaker, Generation, GenerationQuerySet
+from generations.models.breakers import UNTESTED
 from generations.states import State
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,14 @@ MOST_TOLD = 500
 BATCH = 200
 UNAVAILABLE = "engine_unavailable"
 TOO_LONG = "The engine did not work at fal for too long, so this was given up."
+
+
+class Probing(StrEnum):
+    """What becomes of a wish to test an engine at once."""
+
+    NOT_BROKEN = "not_broken"
+    DUE = "due"
+    NEXT_ORDER = "next_order"
 
 
 @dataclass(frozen=True)
@@ -145,12 +155,14 @@ def probed(probe: Probe, *, now: datetime) -> None:
         log.info("generation %s tests engine %s", probe.generation_id, breaker.engine)
 
 
-def probe_now(engine: str, *, now: datetime) -> bool:
-    """Let the next probe go at once; False where the breaker is not open."""
-    changed = Breaker.objects.open().filter(engine=engine).update(probe_at=now, changed_at=now)
-    if changed:
-        queue.enqueue(queue.DISPATCH)
-    return bool(changed)
+def probe_now(engine: str, *, now: datetime) -> Probing:
+    """Let the next probe go at once: what waits for the engine, or else the next order for it."""
+    has_waiting = Generation.objects.filter(engine=engine, state=State.REQUESTED).exists()
+    due_at = now if has_waiting else now - UNTESTED
+    if not Breaker.objects.open().filter(engine=engine).update(probe_at=due_at, changed_at=now):
+        return Probing.NOT_BROKEN
+    queue.enqueue(queue.DISPATCH)
+    return Probing.DUE if has_waiting else Probing.NEXT_ORDER
 
 
 def run_out_of_patience() -> int:

@@ -10,6 +10,7 @@ from accounts import clock
 from accounts.models import User
 from generations import queue, trace
 from generations.lifecycle import attempts, breaking, lost, moves, watching
+from generations.lifecycle.breaking import Probing
 from generations.models import Attempt, DispatchPause, Generation
 from generations.states import AttemptState, State
 
@@ -69,12 +70,12 @@ def probe_now(*, actor: User) -> bool:
     return bool(changed)
 
 
-def probe_engine_now(engine: str, *, actor: User) -> bool:
-    """Let the one generation that tests an engine go at once; False where its breaker is not open."""
-    changed = breaking.probe_now(engine, now=clock.now())
-    if changed:
+def probe_engine_now(engine: str, *, actor: User) -> Probing:
+    """Let the one generation that tests an engine go at once; where none waits, the next order is the test."""
+    found = breaking.probe_now(engine, now=clock.now())
+    if found is not Probing.NOT_BROKEN:
         log.warning("person %s has engine %s tested", actor.pk, engine)
-    return changed
+    return found
 
 
 def _ring(generation: Generation, bell: str, *args: str) -> bool:

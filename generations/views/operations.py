@@ -16,10 +16,19 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts import clock
 from accounts.models import User
 from generations import fal, lifecycle, pulse, queue, stuck
+from generations.lifecycle import Probing
 from generations.lifecycle.operating import LONGEST_REASON_CHARS
 from generations.models import Generation
 
 View = Callable[..., HttpResponseBase]
+PROBED = {
+    Probing.DUE: (
+        messages.success,
+        "One waiting generation tests the engine now; if it brings a clip, all others follow.",
+    ),
+    Probing.NEXT_ORDER: (messages.info, "Nothing waits for it; the next order is the test."),
+    Probing.NOT_BROKEN: (messages.warning, "This engine is not held back any more."),
+}
 
 
 class ReasonForm(forms.Form):
@@ -79,12 +88,10 @@ def operations_probe(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff
 def operations_probe_engine(request: HttpRequest) -> HttpResponse:
-    if lifecycle.probe_engine_now(request.POST.get("engine", ""), actor=_actor(request)):
-        messages.success(
-            request, "One waiting generation tests the engine now; if it brings a clip, all others follow."
-        )
-    else:
-        messages.warning(request, "This engine is not held back any more.")
+    # PostgreSQL knows no NUL, and neither does any engine's name.
+    engine = request.POST.get("engine", "").replace("\0", "")
+    tell, text = PROBED[lifecycle.probe_engine_now(engine, actor=_actor(request))]
+    tell(request, text)
     return redirect("generations:operations")
 
 

@@ -29,6 +29,8 @@ SAID = {
     Move.LAST: "It is the last of yours now.",
 }
 ALREADY = "It stands there already."
+# Beside the buttons that were pressed: the head of the page may be far away.
+_SAID = '<hx-partial hx-target="#said-{}" hx-swap="innerHTML">{}</hx-partial>'
 
 
 @require_POST
@@ -50,13 +52,20 @@ def reorder(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> H
 def _told(
     request: HttpRequest, membership: Membership, generation: Generation, text: str, *, is_bad: bool = False
 ) -> HttpResponse:
-    """A redirect to where the form stood; for a script the words, and the part of the page they are about."""
+    """A redirect to where the form stood; for a script the part of the page it is about, and the words in it.
+
+    What could not be done is said at the head of the page: its form may be gone.
+    """
     if not request.htmx:  # type: ignore[attr-defined]
-        (messages.warning if is_bad else messages.success)(request, text)
+        tell = messages.warning if is_bad else messages.info if text == ALREADY else messages.success
+        tell(request, text)
         return redirect(_back(request))
-    notice = render_to_string("_notice.html", {"text": text, "is_bad": is_bad}, request)
     shown = _shown(request, membership, generation)
-    return HttpResponse(format_html("{}{}", SafeString(notice), shown))
+    if is_bad:
+        said = SafeString(render_to_string("_notice.html", {"text": text, "is_bad": True}, request))
+    else:
+        said = format_html(_SAID, generation.pk, text)
+    return HttpResponse(format_html("{}{}", shown, said))
 
 
 def _shown(request: HttpRequest, membership: Membership, generation: Generation) -> SafeString:

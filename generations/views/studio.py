@@ -50,10 +50,19 @@ def fields(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
 @require_POST
 @member_required
 def quote(request: HttpRequest, *, membership: Membership) -> HttpResponseBase:
-    """The button with its price, for the choices as they stand."""
+    """The button with its price, for the choices as they stand.
+
+    `is_refresh`: nobody has chosen anything, the world has changed. Then the price that was seen stays the one that
+    was agreed to, so that a higher one is told before it is held.
+    """
     draft = drafts.priced(request)
-    offer = drafts.offer(draft, membership)
-    return render(request, "generations/studio.html#send", {"draft": draft, "offer": offer})
+    seen = request.POST.get("seen_credits", "") if "is_refresh" in request.POST else ""
+    context = {
+        "draft": draft,
+        "offer": drafts.offer(draft, membership),
+        "agreed": int(seen[:9]) if seen.isdecimal() else None,
+    }
+    return render(request, "generations/studio.html#send", context)
 
 
 @require_POST
@@ -120,7 +129,7 @@ def _refused(request: HttpRequest, membership: Membership, draft: Draft, seen: i
 def _ordered(
     request: HttpRequest, membership: Membership, draft: Draft, generation: Generation
 ) -> HttpResponseBase:
-    said = f"Requested: {generation.engine_title}. {generation.quote_credits} credits are held."
+    said = f"Requested: {generation.engine_title}."
     if not request.htmx:  # type: ignore[attr-defined]
         messages.success(request, said)
         return redirect("generations:studio")

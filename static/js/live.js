@@ -61,3 +61,50 @@ function tick() {
 
 setInterval(tick, 1000);
 document.addEventListener("htmx:after:swap", tick);
+
+// What stands beside the Generate button (how long, whether the engine works) is as old as the last question. After an
+// update of the page it is asked for anew, at most once in a few seconds, and never over a note that waits to be read.
+const ASK_MS = 5_000;
+let askedAt = -ASK_MS;
+let asking = 0;
+
+function ask() {
+  asking = 0;
+  const button = document.getElementById("generate");
+  if (!button || button.disabled || document.hidden || document.querySelector("#send [role=alert]")) return;
+  askedAt = performance.now();
+  htmx.trigger(document.body, "live-changed");
+}
+
+function askSoon(event) {
+  if (asking || !document.getElementById("send") || event.detail.ctx.sourceElement?.closest?.("#composer")) return;
+  asking = setTimeout(ask, Math.max(300, askedAt + ASK_MS - performance.now()));
+}
+
+document.addEventListener("htmx:after:swap", askSoon);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !asking) asking = setTimeout(ask, Math.max(0, askedAt + ASK_MS - performance.now()));
+});
+
+// The words beside a card's buttons stay until they are read, or until the next press says something newer.
+const SAID_MS = 8_000;
+const saidSince = new Map();
+
+function keepSaid() {
+  const spoken = [...document.querySelectorAll("[hx-morph-skip-children].said")].filter((it) => it.textContent);
+  const fresh = spoken.find((it) => saidSince.get(it.id)?.text !== it.textContent);
+  if (!fresh) return;
+  for (const other of spoken) if (other !== fresh) other.textContent = "";
+  saidSince.clear();
+  const mark = { text: fresh.textContent };
+  saidSince.set(fresh.id, mark);
+  fresh.closest(".card")?.scrollIntoView({ block: "nearest" });
+  setTimeout(() => {
+    if (saidSince.get(fresh.id) !== mark) return;
+    saidSince.delete(fresh.id);
+    const still = document.getElementById(fresh.id);
+    if (still) still.textContent = "";
+  }, SAID_MS);
+}
+
+document.addEventListener("htmx:after:swap", keepSaid);

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MEMBER, Visit
 from tests.browser.people import Studio, eventually, refuse
+from tests.browser.stack import Stack
 
 DRAFT = "A second idea, half written"
 
@@ -76,3 +77,35 @@ def test_what_waits_can_be_canceled_and_is_not_charged(visit: Visit) -> None:
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_contain_text("Canceled · not charged")
     expect(studio.pill).not_to_contain_text("held")
+
+
+BREAK = """
+from datetime import timedelta
+from accounts import clock
+from generations.models import Breaker
+from generations.views.picker import DEFAULT
+now = clock.now()
+Breaker.objects.filter(engine=DEFAULT).delete()
+Breaker.objects.create(engine=DEFAULT, code="failing", opened_at=now, probe_at=now + timedelta(hours=1), failures=5)
+"""
+MEND = "from generations.models import Breaker; Breaker.objects.all().delete()"
+
+
+def test_the_words_at_the_button_follow_an_outage_while_somebody_types(visit: Visit, stack: Stack) -> None:
+    studio, other = visit(MEMBER).studio(), visit(MEMBER).studio()
+    studio.prompt.fill("")
+    studio.prompt.press_sequentially(DRAFT, delay=10)
+    quotes = asked(studio.page)
+    assert stack.manage("shell", "-c", BREAK).returncode == 0
+    try:
+        card = other.order("The mast breaks")
+        expect(card).to_contain_text("engine down at fal")
+        expect(studio.page.locator("#send")).to_contain_text("fails at fal just now")
+        expect(studio.prompt).to_have_value(DRAFT)
+        expect(studio.prompt).to_be_focused()
+    finally:
+        stack.manage("shell", "-c", MEND)
+    card.get_by_role("button", name="Cancel").click()
+    expect(studio.page.locator("#send")).not_to_contain_text("fails at fal just now")
+    expect(studio.page.locator("#send")).to_contain_text("49 credits")
+    assert len([url for url in quotes if "/quote/" in url]) < 10

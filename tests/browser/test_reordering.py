@@ -29,6 +29,12 @@ def full_house(visit: Visit, stack: Stack) -> Iterator[list[Locator]]:
     expect(studio.pill).not_to_contain_text("held")
 
 
+def in_line(card: Locator, *names: str) -> bool:
+    """Whether the waiting cards stand on the page in this order."""
+    titles = card.page.locator("#live .card-title").all_inner_texts()
+    return [title.split()[-3] for title in titles if title.endswith("one waits")] == list(names)
+
+
 def test_a_click_puts_it_first_and_every_card_says_so(full_house: list[Locator], visit: Visit) -> None:
     red, green, blue = full_house
     expect(red.get_by_role("button", name="First")).to_have_attribute("aria-disabled", "true")
@@ -36,9 +42,15 @@ def test_a_click_puts_it_first_and_every_card_says_so(full_house: list[Locator],
     expect(blue).to_contain_text("Yours: 1 of 3")
     expect(red).to_contain_text("Yours: 2 of 3")
     expect(green).to_contain_text("Yours: 3 of 3")
+    expect(blue.get_by_role("status")).to_have_text("It is the first of yours now.")
+    assert in_line(blue, "blue", "red", "green"), "the card moves with its place"
     red.get_by_role("button", name="Later").focus()
     red.page.keyboard.press("Enter")
     expect(red).to_contain_text("Yours: 3 of 3")
+    expect(red.get_by_role("status")).to_have_text("It is the last of yours now.")
+    expect(blue.get_by_role("status")).to_have_text("")
+    expect(red.get_by_role("button", name="Later")).to_be_focused()
+    expect(red.get_by_role("status")).to_have_text("")
 
     plain = visit(MEMBER, java_script_enabled=False).studio()
     card = plain.card("[[sandbox: stuck]] The red one waits")

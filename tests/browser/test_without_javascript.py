@@ -20,7 +20,7 @@ def test_sign_in_upload_generate_and_see_the_clip_by_reloading(
     page.locator(f"{PICTURE} input[type=file]").set_input_files(photo)
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
     page.get_by_role("button", name="Generate · 49 credits").click()
-    expect(page.locator("#messages")).to_contain_text("49 credits are held")
+    expect(page.locator("#messages")).to_contain_text("Requested: Hailuo 2.3 Pro")
     expect(page.locator("#wallet-pill")).to_contain_text("49 held")
     card = page.locator("#live .card", has_text=PROMPT)
     expect(card).to_contain_text("49 credits held")

@@ -300,8 +300,8 @@ def test_a_probe_that_is_pressed_for_goes_at_once(member: Membership) -> None:
     actor = User.objects.create_superuser("root@example.com", "correct horse battery")
     opened()
     made = ordered(member)
-    assert not lifecycle.probe_engine_now("fal-ai/other", actor=actor)
-    assert lifecycle.probe_engine_now(TEXT_ENGINE, actor=actor)
+    assert lifecycle.probe_engine_now("fal-ai/other", actor=actor) is lifecycle.Probing.NOT_BROKEN
+    assert lifecycle.probe_engine_now(TEXT_ENGINE, actor=actor) is lifecycle.Probing.DUE
     assert claimed() == made
 
 

@@ -69,6 +69,18 @@ def test_the_price_that_follows_the_choices_keeps_saying_it(site: Client, member
     assert ", every 15s" not in site.post("/quote/", form(member), headers=HTMX).content.decode()
 
 
+def test_a_price_that_nobody_asked_for_is_not_taken_as_agreed_to(site: Client, member: Membership) -> None:
+    sent = form(member, seen_credits="12")
+    assert 'name="seen_credits" value="49"' in site.post("/quote/", sent, headers=HTMX).content.decode()
+    refreshed = site.post("/quote/", sent | {"is_refresh": "1"}, headers=HTMX).content.decode()
+    assert 'name="seen_credits" value="12"' in refreshed
+    for nonsense in ("", "x", "²"):
+        answer = site.post(
+            "/quote/", sent | {"is_refresh": "1", "seen_credits": nonsense}, headers=HTMX
+        ).content.decode()
+        assert 'name="seen_credits" value="49"' in answer
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
@@ -157,12 +169,24 @@ def test_the_person_on_duty_sees_why_since_when_and_how_much_waits(
 
 def test_the_button_makes_the_next_try_due(overseer: Client, member: Membership) -> None:
     broken()
+    ordered(member)
     answer = overseer.post(PROBE_URL, {"engine": TEXT_ENGINE}, follow=True)
     assert "One waiting generation tests the engine now" in answer.content.decode()
     assert Breaker.objects.get().is_probe_due(clock.now())
+    for other in ("fal-ai/other", f"{TEXT_ENGINE[:-1]}\0x", "\0", ""):
+        answer = overseer.post(PROBE_URL, {"engine": other}, follow=True)
+        assert "not held back any more" in answer.content.decode()
+
+
+def test_where_nothing_waits_the_button_says_that_the_next_order_is_the_test(
+    overseer: Client, site: Client
+) -> None:
+    broken(DEFAULT)
+    assert "fails at fal just now" in page(site)
+    answer = overseer.post(PROBE_URL, {"engine": DEFAULT}, follow=True)
+    assert "Nothing waits for it; the next order is the test." in words(answer.content.decode())
     assert "next order" in page(overseer, "/operations/")
-    answer = overseer.post(PROBE_URL, {"engine": "fal-ai/other"}, follow=True)
-    assert "not held back any more" in answer.content.decode()
+    assert "failed at fal when it was last tried. Your order is the next try" in page(site)
 
 
 def test_nobody_but_staff_presses_it_and_looking_does_not(

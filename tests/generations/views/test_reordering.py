@@ -61,16 +61,23 @@ def test_a_form_without_javascript_moves_it_and_comes_back_to_its_page(
     away = site.post(address(second), {"move": "last"}, headers={"Referer": "https://elsewhere.example/"})
     assert away["Location"] == "/"
     assert "It is the last of yours now." in site.get("/").content.decode()
+    site.post(address(second), {"move": "last"})
+    page = site.get("/").content.decode()
+    assert '<p class="banner ">It stands there already.</p>' in page, "nothing was done, so it is no success"
 
 
 def test_a_script_gets_the_cards_as_they_stand_now(member: Membership, site: Client) -> None:
     first, second = ordered(member, prompt="The first"), ordered(member, prompt="The second")
     page = site.post(address(first), {"move": "later"}, headers=HTMX).content.decode()
     assert "It goes one place later." in page and 'hx-target="#live"' in page
-    assert page.index("Yours: 1 of 2") < page.index("Yours: 2 of 2"), "the newest card stands first"
+    assert page.index("Yours: 1 of 2") < page.index("Yours: 2 of 2"), (
+        "the cards stand in the order of the line"
+    )
     assert own_line() == [second.pk, first.pk]
     again = site.post(address(first), {"move": "last"}, headers=HTMX).content.decode()
-    assert "It stands there already." in again
+    words = f'<hx-partial hx-target="#said-{first.pk}" hx-swap="innerHTML">It stands there already.</hx-partial>'
+    assert words in again and "banner-good" not in again
+    assert f'id="said-{first.pk}" role="status" hx-morph-skip-children' in again
     shown = reverse("generations:show", args=[first.pk])
     there = site.post(
         address(first), {"move": "first"}, headers={**HTMX, "HX-Current-URL": f"http://testserver{shown}"}

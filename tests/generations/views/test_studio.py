@@ -55,7 +55,8 @@ def test_an_order_without_javascript_is_post_redirect_get(site: Client, member: 
     assert generation.quote_credits == 49
     assert generation.pictures.count() == 1
     html = site.get("/").content.decode()
-    assert "49 credits are held" in html
+    assert "Requested: " in html
+    assert "credits are held" not in html, "that would soon be untrue, and the sentence stays"
     assert "49 held" in re.sub(r"<[^>]+>", "", html)
     assert Wallet.objects.get(team=member.team).held == 49
 
