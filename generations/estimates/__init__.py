@@ -21,7 +21,7 @@ from generations.estimates.history import History, forget
 from generations.models import Breaker, DispatchPause, Generation
 from generations.states import State
 
-__all__ = ["Estimate", "expected_seconds", "forget", "of", "of_new"]
+__all__ = ["Estimate", "expected_seconds", "forget", "of", "of_new", "usual_seconds"]
 
 
 def of(generations: Sequence[Generation], line: lifecycle.Line | None = None) -> dict[uuid.UUID, Estimate]:
@@ -67,6 +67,11 @@ def of_new(*, user: User, team: Team, engine: str, params: Mapping[str, object])
     line = lifecycle.waiting_line(newcomer=(user.pk, team.pk))
     plan = forecast.plan(line.rows, known, now=now, halted=_halted())
     return forecast.of_new(engine, params, known, plan, ahead=_ahead(line))
+
+
+def usual_seconds(engine: str) -> float | None:
+    """How long the engine usually takes from the order to the stored clip where nothing is in the way."""
+    return forecast.usual_seconds(engine, history.learned())
 
 
 def expected_seconds(*, user: User, team: Team, engine: str, params: Mapping[str, object]) -> float | None:

@@ -175,6 +175,12 @@ def of_new(
     return _whole(run, known, start, ahead=ahead)
 
 
+def usual_seconds(engine: str, known: History) -> float | None:
+    """The middle of what a new one takes on a free place, over all choices."""
+    run = known.run(kind(engine, {}))
+    return _whole(run, known, Start()).typical_seconds if run else None
+
+
 def _since(moment: datetime | None, now: datetime) -> float:
     return max((now - moment).total_seconds(), 0.0) if moment else 0.0
 

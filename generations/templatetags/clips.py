@@ -140,6 +140,11 @@ def held_back_words(generation: Generation) -> str:
     return words.outage_while_waiting(generation)
 
 
+@register.filter
+def is_held_back(generation: Generation) -> bool:
+    return words.is_held_back(generation)
+
+
 @register.simple_tag(takes_context=True)
 def current_theme(context: dict[str, Any]) -> str:
     """What the cookie says, when it says something we know."""

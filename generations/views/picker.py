@@ -12,9 +12,10 @@ from django.conf import settings
 
 from accounts import clock
 from accounts.models import EngineRule, Membership
-from generations import catalogue
+from generations import catalogue, estimates
 from generations.catalogue import Engine, Input
 from generations.models import Breaker, PriceVersion
+from generations.views import words
 
 DEFAULT = "fal-ai/minimax/hailuo-2.3/pro/image-to-video"
 KINDS = (("image-to-video", "From a picture"), ("text-to-video", "From words"))
@@ -99,13 +100,13 @@ def versions() -> dict[str, PriceVersion]:
 
 
 def facts(engine: Engine) -> str:
-    """ "6 or 10 s · 1080p · about 1:45"."""
+    """ "6 or 10 s · 1080p · about 2 minutes": the time as the button and the cards say it."""
     limits = engine.limits
     seconds = f"{' or '.join(map(str, limits.durations_seconds))} s" if limits.durations_seconds else ""
     sizes = limits.resolutions[-1] if limits.resolutions else ""
     upto = "up to " if len(limits.resolutions) > 1 else ""
-    typical = engine.timing.typical_seconds
-    about = f"about {sum(typical) // 120}:{sum(typical) // 2 % 60:02}" if typical else ""
+    usual = estimates.usual_seconds(engine.endpoint_id)
+    about = words.span(usual) if usual else ""
     sound = "with sound" if limits.audio.startswith("optional") else ""
     parts = filter(None, (seconds, f"{upto}{sizes}", sound, about))
     return " · ".join(part.replace(" ", "\xa0") for part in parts)

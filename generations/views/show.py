@@ -20,6 +20,8 @@ from generations.views.live_work import with_places
 
 MOST_LOG_LINES = 200
 NOT_YOURS = "Only the member who asked for it, or a team admin, can cancel this."
+# True before it has stopped and after: the sentence stays on the page.
+ASKED = "Asked to cancel it. Nothing is charged unless fal finishes the clip first."
 TOO_LATE = "It is too late to cancel: this generation is being stored or has ended."
 
 
@@ -38,7 +40,7 @@ def cancel(request: HttpRequest, pk: uuid.UUID, *, membership: Membership) -> Ht
         return _told(request, generation, NOT_YOURS, status=403)
     if not lifecycle.cancel(generation, actor=membership.user):
         return _told(request, generation, TOO_LATE, status=409)
-    return _told(request, generation, "Canceling. The credits are released as soon as it has stopped.")
+    return _told(request, generation, ASKED)
 
 
 def detail(generation: Generation, membership: Membership) -> dict[str, Any]:

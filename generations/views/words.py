@@ -133,6 +133,11 @@ def outage_while_waiting(generation: Generation) -> str:
     return f"{outage(breaker)} This starts by itself once it works; {next_try(breaker)}."
 
 
+def is_held_back(generation: Generation) -> bool:
+    """Whether it waits for an engine that does not work: nothing moves meanwhile."""
+    return generation.state == State.REQUESTED and getattr(generation, "breaker", None) is not None
+
+
 def next_try(breaker: Breaker) -> str:
     """ "next try in 00:25"."""
     at = breaker.probe_at or now()
@@ -165,7 +170,11 @@ def wait(generation: Generation) -> str:
     typical, upper = span(estimate.typical_seconds), span(estimate.upper_seconds)
     if not estimate.is_learned:
         return f"Usually {typical}, not a promise"
-    return _capital(typical) if upper == typical else f"{_capital(typical)}, rarely more than {_bare(upper)}"
+    if upper == typical:
+        return _capital(typical)
+    if estimate.upper_seconds < 1.5 * MINUTE_SECONDS:
+        return f"Usually {typical}"
+    return f"{_capital(typical)}, rarely more than {upper.removeprefix('about ')}"
 
 
 def wait_of_new(estimate: Estimate | None) -> str:
@@ -182,10 +191,6 @@ def wait_of_new(estimate: Estimate | None) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _bare(text: str) -> str:
-    return text.removeprefix("about ").removeprefix("less than ")
 
 
 def _waiting(generation: Generation) -> str:

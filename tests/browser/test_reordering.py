@@ -22,8 +22,9 @@ def full_house(visit: Visit, stack: Stack) -> Iterator[list[Locator]]:
     cards = [studio.order(f"[[sandbox: stuck]] The {name} one waits") for name in ("red", "green", "blue")]
     expect(cards[2]).to_contain_text("Yours: 3 of 3")
     yield cards
-    for card in studio.live.locator(".card").all():
-        button = card.get_by_role("button", name="Cancel")
+    # By name: what is cancelled moves down, behind what still waits.
+    for title in studio.live.locator(".card-title").all_inner_texts():
+        button = studio.card(title).get_by_role("button", name="Cancel")
         if button.count():
             button.click()
     expect(studio.pill).not_to_contain_text("held")
@@ -47,7 +48,7 @@ def test_a_click_puts_it_first_and_every_card_says_so(full_house: list[Locator],
     red.get_by_role("button", name="Later").focus()
     red.page.keyboard.press("Enter")
     expect(red).to_contain_text("Yours: 3 of 3")
-    expect(red.get_by_role("status")).to_have_text("It is the last of yours now.")
+    expect(red.get_by_role("status")).to_have_text("It goes one place later.")
     expect(blue.get_by_role("status")).to_have_text("")
     expect(red.get_by_role("button", name="Later")).to_be_focused()
     expect(red.get_by_role("status")).to_have_text("")

@@ -23,7 +23,7 @@ from generations.estimates import history, times
 from generations.lifecycle import line
 from generations.models import Breaker, DispatchPause, Generation, PriceVersion
 from generations.states import State
-from generations.views import words
+from generations.views import picker, words
 from tests.factories import MembershipFactory, TeamFactory
 from tests.generations.views.conftest import TEXT_ENGINE, advanced, engine, form, ordered, signed_in
 
@@ -288,6 +288,35 @@ def test_quantiles_of_equal_weights_are_the_usual_ones() -> None:
 )
 def test_no_time_is_said_more_exactly_than_it_is_known(seconds: float, said: str) -> None:
     assert words.span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("typical", "upper", "said"),
+    [
+        (40, 50, "Less than a minute"),
+        (40, 80, "Usually less than a minute"),
+        (40, 120, "Less than a minute, rarely more than 2 minutes"),
+        (65, 85, "About 1 minute"),
+        (180, 300, "About 3 minutes, rarely more than 5 minutes"),
+    ],
+)
+def test_the_bound_is_said_only_where_it_adds_something(
+    member: Membership, typical: float, upper: float, said: str
+) -> None:
+    row: Any = ordered(member)
+    row.estimate = estimates.Estimate(typical, upper, typical, is_learned=True)
+    assert words.wait(row) == said
+
+
+def test_the_picker_says_what_the_button_says(member: Membership) -> None:
+    facts = picker.facts(engine(TEXT_ENGINE)).replace("\xa0", " ")
+    told = estimates.usual_seconds(TEXT_ENGINE)
+    assert told and words.span(told) in facts and words.span(told) in words.wait_of_new(of_new(member))
+    past(member, [300.0] * 20)
+    estimates.forget()
+    facts = picker.facts(engine(TEXT_ENGINE)).replace("\xa0", " ")
+    assert "about 5 minutes" in facts
+    assert words.wait_of_new(of_new(member)) == "Usually about 5 minutes."
 
 
 def test_the_pages_say_it_on_the_card_beside_the_button_and_on_the_generation_s_own(

@@ -123,6 +123,17 @@ def test_an_order_for_it_is_taken_and_its_card_says_why_it_waits(site: Client, m
     assert "once it works; the next try is due." in page(site)
 
 
+def test_what_an_outage_holds_back_shows_nothing_that_moves(site: Client, member: Membership) -> None:
+    made = ordered(member)
+    for url in ("/updates/?page=studio", f"/generations/{made.pk}/"):
+        html = site.get(url).content.decode()
+        assert "<progress" in html and "frame-busy" in html
+    broken(TEXT_ENGINE)
+    for url in ("/updates/?page=studio", f"/generations/{made.pk}/"):
+        html = site.get(url).content.decode()
+        assert "<progress" not in html and "frame-busy" not in html
+
+
 def test_other_work_says_nothing_of_it(site: Client, member: Membership) -> None:
     broken("fal-ai/other")
     ordered(member), ready(ordered(member))
@@ -164,6 +175,7 @@ def test_the_person_on_duty_sees_why_since_when_and_how_much_waits(
     assert found.probe_at is not None
     assert f"{found.probe_at:%H:%M:%S} UTC" in html
     assert "Nothing is stuck" not in html
+    assert "it wait with their credits held" in html and "See why" not in html, "the link to where one is"
     assert "although fal has room" not in html, "what is held back is not stuck"
 
 

@@ -75,7 +75,9 @@ def test_a_script_gets_the_cards_as_they_stand_now(member: Membership, site: Cli
     )
     assert own_line() == [second.pk, first.pk]
     again = site.post(address(first), {"move": "last"}, headers=HTMX).content.decode()
-    words = f'<hx-partial hx-target="#said-{first.pk}" hx-swap="innerHTML">It stands there already.</hx-partial>'
+    words = (
+        f'<hx-partial hx-target="#said-{first.pk}" hx-swap="innerHTML">It stands there already.</hx-partial>'
+    )
     assert words in again and "banner-good" not in again
     assert f'id="said-{first.pk}" role="status" hx-morph-skip-children' in again
     shown = reverse("generations:show", args=[first.pk])

@@ -72,6 +72,7 @@ def test_canceling_releases_the_credits_and_says_so(site: Client, member: Member
     response = site.post(f"/generations/{generation.pk}/cancel/", follow=True)
     html = text(response.content.decode())
     assert "Canceled · not charged" in html
+    assert "Canceling" not in html, "the sentence stays on the page, so it must stay true"
     member.team.wallet.refresh_from_db()
     assert member.team.wallet.available == 1000
 

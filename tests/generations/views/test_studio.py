@@ -294,7 +294,7 @@ def test_the_cards_say_what_is_true_of_the_credits(site: Client, member: Members
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", site.get("/").content.decode()))
     for words in (
         "Ready 49 credits captured",
-        "Failed · not charged not charged",
+        "Failed · not charged two",
         "49 credits held",
         "Waiting ·",
     ):
