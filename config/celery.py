@@ -36,6 +36,12 @@ app.conf.beat_schedule = {
 }
 
 
+@signals.celeryd_init.connect
+def mind_the_ears(**_: Any) -> None:
+    """In worker processes alone: `config.ears` has its own signal to begin with."""
+    from config import ears  # noqa: F401, PLC0415
+
+
 @app.on_after_configure.connect
 def declare_queues(sender: Celery, **_: Any) -> None:
     """Both queues, once the settings are there to say of which kind."""

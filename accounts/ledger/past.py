@@ -14,7 +14,7 @@ from django.db.models import Q, Sum
 
 from accounts.ledger import book
 from accounts.ledger.windows import window
-from accounts.models import Entry, User, Wallet
+from accounts.models import Budget, Entry, User, Wallet
 from accounts.models.money import Period
 
 # No operation waits for its turn longer than this after it has read the time.
@@ -91,12 +91,15 @@ WHERE h.wallet_id = %(wallet)s AND h.user_id = %(user)s AND h.created_at >= %(st
 
 
 def budget_at(wallet: Wallet, user: User, period: str, moment: datetime) -> PastBudget:
-    """The member's `period` ("day", "week", "month", "never") that ran at `moment`, by the team's calendar of today.
+    """The member's `period` (a `Period`) that ran at `moment`, by the team's calendar of today.
+
+    A rolling month that was never set runs from the day of `moment`.
 
     A hold counts in the window it was made in, however late it was captured, released or refunded.
     """
     zone = ZoneInfo(wallet.team.time_zone)
-    ran = window(period, at=moment, zone=zone)
+    known = Budget.objects.filter(wallet=wallet, user=user, period=period).first()
+    ran = window(period, at=moment, zone=zone, anchor=known.created_at if known else None)
     params = {"wallet": wallet.pk, "user": user.pk, "starts_at": ran.starts_at, "moment": moment}
     [(held, spent)] = book.rows(_TAKEN, params)
     return PastBudget(

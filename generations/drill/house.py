@@ -35,7 +35,16 @@ OURS = (
         "FAL_",
     ),
     *("SECRET_KEY", "DEBUG", "LOST_", "RETRY_", "PATIENCE_", "PAUSE_", "LEASE_", "SWEEP_", "SUBMIT_", "MAX_"),
-    *("BREAKER_", "ALLOWED_HOSTS", "SITE_URL", "BEHIND_PROXY", "SECURE_", "CREDITS_PER_USD", "LOG_LEVEL"),
+    *(
+        "BREAKER_",
+        "DEAF_",
+        "ALLOWED_HOSTS",
+        "SITE_URL",
+        "BEHIND_PROXY",
+        "SECURE_",
+        "CREDITS_PER_USD",
+        "LOG_LEVEL",
+    ),
 )
 # Waiting times of minutes and hours become seconds, so that whatever has to end by rule ends while we look.
 HURRY = {
@@ -45,6 +54,7 @@ HURRY = {
     "LOST_DEADLINE_SECONDS": "15",
     "PAUSE_PROBE_SECONDS": "1",
     "BREAKER_PROBE_SECONDS": "0.5",
+    "DEAF_SECONDS": "15",
     # What only ever fails is not counted while its engine's breaker is open; this is what ends it.
     "PATIENCE_SECONDS": "60",
     "LEASE_SECONDS": "5",

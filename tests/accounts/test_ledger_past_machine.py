@@ -42,7 +42,7 @@ class PastMachine(LedgerMachine):
         found: Taken = {}
         for user in self.members:
             for period in Period:
-                since = self.model.window_start(period)
+                since = self.model.window(user.pk, period)[2]
                 works = [work for name, work in self.model.works.items()
                          if work.user == user and self.made_at[name] >= since]  # fmt: skip
                 held = sum(work.amount for work in works if work.state == "held")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from django.core import serializers
-from django.utils import timezone
 
-from accounts import ledger, people
+from accounts import clock, ledger, people
 from accounts.models import Invitation, Membership, Team, User
 from accounts.models.people import Role
 from tests.concurrency.together import of_type, together
@@ -63,7 +62,8 @@ def test_a_link_makes_one_member_and_works_once() -> None:
 def test_withdrawn_expired_and_unknown_links_look_the_same(change: dict[str, str]) -> None:
     team, _ = team_of()
     invitation, token = invite(team)
-    values = {name: timezone.now() if value == "now" else value for name, value in change.items()}
+    just_now = clock.now() - timedelta(milliseconds=1)
+    values = {name: just_now if value == "now" else value for name, value in change.items()}
     Invitation.objects.filter(pk=invitation.pk).update(**values)
     for attempt in (partial(people.find_invitation, token), partial(accept, token)):
         with pytest.raises(people.InvitationNotOpen, match="used, withdrawn or has expired"):

@@ -84,7 +84,8 @@ def test_whoever_left_the_team_sees_nothing_more(member: Membership) -> None:
 @pytest.mark.parametrize("it", PRIVATE, ids=lambda it: it.name)
 def test_nothing_is_shown_to_whoever_is_not_signed_in(it: object, db: None) -> None:
     name = it.name  # type: ignore[attr-defined]
-    args = [uuid.uuid4()] if "<uuid" in str(it.pattern) else []  # type: ignore[attr-defined]
+    pattern = str(it.pattern)  # type: ignore[attr-defined]
+    args = [uuid.uuid4()] if "<uuid" in pattern else ["entries", "csv"] if "<slug" in pattern else []
     url = reverse(f"generations:{name}", args=args)
     for response in (Client().get(url), Client().post(url)):
         assert response.status_code in {302, 405}
