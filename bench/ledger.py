@@ -102,9 +102,9 @@ _ENTRY = """
 WITH e AS (
     INSERT INTO accounts_entry (wallet_id, seq, kind, hold_id, user_id, reason, note, reference, idempotency_key,
         parameters_sha256, granted_delta, available_delta, held_delta, captured_delta, expired_delta,
-        adjusted_out_delta, available_after, held_after, captured_after, created_at)
+        adjusted_out_delta, available_after, held_after, captured_after, created_at, sha256)
     SELECT w.id, w.seq, %(kind)s, %(h)s, %(u)s, 'bench', '', '', %(key)s, '', 0, %(available)s, %(held)s,
-        %(captured)s, 0, 0, w.available, w.held, w.captured, %(now)s
+        %(captured)s, 0, 0, w.available, w.held, w.captured, %(now)s, repeat('0', 64)
     FROM accounts_wallet w WHERE w.id = %(w)s RETURNING id
 )
 INSERT INTO accounts_draw (entry_id, grant_id, source, target, amount)
