@@ -9,6 +9,7 @@ import atexit
 import os
 import re
 from contextlib import ExitStack
+from typing import Any
 
 import django
 import pytest
@@ -23,8 +24,6 @@ def _enter_test_environment() -> None:
     os.environ["CLIPLEDGER_ENV"] = "test"
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     if _worker:
-        number = int(re.sub(r"\D", "", _worker)) + 1
-        os.environ["REDIS_URL"] = os.environ["REDIS_URL"].rsplit("/", 1)[0] + f"/{number}"
         return
     atexit.register(_stack.close)
     os.environ.update(_stack.enter_context(servers.of_our_own()))
@@ -32,6 +31,17 @@ def _enter_test_environment() -> None:
 
 _enter_test_environment()
 django.setup()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Give each worker a Valkey database of its own, before anything in it can read the settings.
+
+    pytest-django reads them ahead of every conftest in a worker, which inherits DJANGO_SETTINGS_MODULE from here.
+    """
+    server = os.environ["REDIS_URL"].rsplit("/", 1)[0]
+    for number, spec in enumerate(specs, start=1):
+        spec.env["REDIS_URL"] = f"{server}/{number}"
 
 
 def pytest_report_header() -> str:

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 
 import pytest
-from django.conf import settings
 
 from config.ears import Ears
 from generations import queue
@@ -57,7 +56,6 @@ def test_a_sign_of_hearing_begins_anew(look: tuple[float, int, int, bool]) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("bells")
 @pytest.mark.parametrize("how", ["deaf", "well"])
 def test_a_real_worker_that_hears_nothing_ends_and_another_goes_on(how: str) -> None:
     with queue.broker_connection() as broker, broker.channel() as channel:
@@ -65,7 +63,7 @@ def test_a_real_worker_that_hears_nothing_ends_and_another_goes_on(how: str) -> 
             channel.queue_purge(name)
     worker = subprocess.Popen(
         [sys.executable, "-c", DEAF, how],
-        env=os.environ | {"DEAF_SECONDS": "3", "REDIS_URL": settings.REDIS_URL},
+        env=os.environ | {"DEAF_SECONDS": "3"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

