@@ -81,7 +81,7 @@ def plan(
     rows: Sequence[lifecycle.Waiting], known: History, *, now: datetime, halted: frozenset[str] | None
 ) -> Plan:
     """`rows` is our line, `halted` the engines of which nothing is sent (None: of all)."""
-    places, queued = _at_fal(known, now)
+    places, queued = _at_fal(known, now, at_most=len(rows))
     lengths: dict[Kind, Start] = {}
 
     def played(waiting: Iterable[tuple[Any, Kind]]) -> dict[Any, Start]:
@@ -117,8 +117,13 @@ def _spread(sample: Times, passed_seconds: float) -> float:
     return (sample.rest(UPPER, passed_seconds) - sample.rest(MIDDLE, passed_seconds)) ** 2
 
 
-def _at_fal(known: History, now: datetime) -> tuple[list[Start], list[tuple[uuid.UUID, Kind]]]:
-    """Each place with what is left of the run on it, as a heap; and fal's own queue of ours, in order."""
+def _at_fal(
+    known: History, now: datetime, *, at_most: int
+) -> tuple[list[Start], list[tuple[uuid.UUID, Kind]]]:
+    """Each place with what is left of the run on it, as a heap; and fal's own queue of ours, in order.
+
+    Of free places no more than could be taken by that queue and `at_most` others.
+    """
     inputs = (KeyTextTransform(name, "inputs") for name in DEPENDS_ON)
     rows = Generation.objects.filter(state__in=AT_FAL).order_by(
         F("fal_queue_position").asc(nulls_first=True), "submitted_at"
@@ -134,7 +139,8 @@ def _at_fal(known: History, now: datetime) -> tuple[list[Start], list[tuple[uuid
         run, passed = known.run(what), (now - (started_at or now)).total_seconds()
         left.append(_left(run, passed))
     busy = sorted(left)[-settings.FAL_CONCURRENCY :]
-    places = [*busy, *[Start()] * (settings.FAL_CONCURRENCY - len(busy))]
+    free = min(settings.FAL_CONCURRENCY - len(busy), len(queued) + at_most)
+    places = [*busy, *[Start()] * free]
     heapify(places)
     return places, queued
 
