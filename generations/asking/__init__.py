@@ -9,6 +9,7 @@ Lock order: the request's row, then the form's turn (`lifecycle.one_at_a_time`),
 from generations.asking.deciding import NewLimit, approve, decline
 from generations.asking.errors import (
     AlreadyDecided,
+    AskedBefore,
     AskingError,
     LinkNotGood,
     NotAnAdmin,
@@ -25,6 +26,7 @@ from generations.asking.refusals import is_askable, refusal
 
 __all__ = [
     "AlreadyDecided",
+    "AskedBefore",
     "AskingError",
     "LinkNotGood",
     "NewLimit",

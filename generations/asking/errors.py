@@ -14,6 +14,16 @@ class NothingRefused(AskingError):
         super().__init__(text)
 
 
+class AskedBefore(AskingError):
+    """The same form came again with other wishes: the request it made first stands."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You asked with this form before, for something else, and that request stands. "
+            "Ask again to ask for this as well."
+        )
+
+
 class AlreadyDecided(AskingError):
     """Somebody was quicker, or its time is over."""
 

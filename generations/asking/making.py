@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -12,7 +13,7 @@ from django.db.models import Exists, OuterRef
 from accounts import clock
 from accounts.models import Membership, User
 from generations import lifecycle, queue
-from generations.asking.errors import AlreadyDecided, NothingRefused
+from generations.asking.errors import AlreadyDecided, AskedBefore, NothingRefused
 from generations.asking.refusals import ASKABLE, is_askable, refusal
 from generations.lifecycle.ordering import Pictures
 from generations.models import CreditRequest, CreditRequestPicture, CreditRequestStep, Generation
@@ -36,7 +37,8 @@ def ask(
 ) -> CreditRequest:
     """Keep a refused draft for an admin to decide, at today's price. The same form gives the same request again.
 
-    Raises `NothingRefused`, `lifecycle.AlreadySent` (the form was ordered), and what `lifecycle.binding_quote` does.
+    Raises `NothingRefused`, `AskedBefore` (with other wishes), `lifecycle.AlreadySent` (the form was ordered), and
+    what `lifecycle.binding_quote` does.
     """
     user, team = membership.user, membership.team
     files = {name: list(chosen) for name, chosen in pictures.items() if chosen}
@@ -49,32 +51,43 @@ def ask(
             raise lifecycle.AlreadySent
         twin = CreditRequest.objects.filter(user=user, form_token=form_token, state=State.OPEN).first()
         if twin is not None:
-            return twin
+            return _same(twin, agreed, files)
         refused = refusal(agreed.engine, agreed.credits, membership)
         if refused is None or not is_askable(refused):
             raise NothingRefused(str(refused)) if refused else NothingRefused
-        now = clock.now()
-        made = CreditRequest.objects.create(
-            team=team,
-            user=user,
-            engine=agreed.engine.endpoint_id,
-            inputs=agreed.params,
-            prompt=str(agreed.params.get("prompt", "")),
-            tag=lifecycle.tidy_tag(tag),
-            form_token=form_token,
-            price_version=agreed.price_version,
-            quote_credits=agreed.credits,
-            refusal=ASKABLE[type(refused)],
-            refusal_text=str(refused)[:500],
-            note=note.strip()[:300],
-            site_url=site_url,
-            mail_due_at=now,
-            created_at=now,
-            expires_at=now + OPEN_FOR,
-        )
+        said = {"tag": lifecycle.tidy_tag(tag), "note": note.strip()[:300], "site_url": site_url}
+        made = _made(membership, agreed, refused, form_token=form_token, **said)
         _keep_pictures(made, files)
         _begun(made)
     return made
+
+
+def _same(twin: CreditRequest, agreed: lifecycle.Quote, files: Pictures) -> CreditRequest:
+    """What the form asked for the first time; a form that was changed since (Back, edit, ask) is no double click."""
+    had = sorted(twin.picture_links.values_list("field", "position", "picture"))
+    has = sorted((name, at, each.pk) for name, chosen in files.items() for at, each in enumerate(chosen))
+    if (twin.engine, twin.inputs, had) != (agreed.engine.endpoint_id, agreed.params, has):
+        raise AskedBefore
+    return twin
+
+
+def _made(membership: Membership, agreed: lifecycle.Quote, refused: Exception, **said: Any) -> CreditRequest:
+    now = clock.now()
+    return CreditRequest.objects.create(
+        team=membership.team,
+        user=membership.user,
+        engine=agreed.engine.endpoint_id,
+        inputs=agreed.params,
+        prompt=str(agreed.params.get("prompt", "")),
+        price_version=agreed.price_version,
+        quote_credits=agreed.credits,
+        refusal=ASKABLE[type(refused)],
+        refusal_text=str(refused)[:500],
+        mail_due_at=now,
+        created_at=now,
+        expires_at=now + OPEN_FOR,
+        **said,
+    )
 
 
 def _keep_pictures(made: CreditRequest, files: Pictures) -> None:

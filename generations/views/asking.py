@@ -57,7 +57,7 @@ def _asked(
         )
     except catalogue.InvalidInputs as error:
         draft.form.add_input_errors(error.errors)
-    except lifecycle.AlreadySent as error:
+    except (lifecycle.AlreadySent, asking.AskedBefore) as error:
         draft.form.add_error(None, str(error))
         draft.form.renew_token()
     except (asking.AskingError, LedgerError, lifecycle.LifecycleError, catalogue.CatalogueError) as error:

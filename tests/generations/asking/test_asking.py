@@ -46,7 +46,11 @@ def test_a_refused_draft_is_kept_with_its_pictures_its_words_and_its_price(membe
 
 def test_the_same_form_asks_once(member: Membership) -> None:
     token = uuid.uuid4()
-    assert asked(member, form_token=token) == asked(member, form_token=token)
+    shots = {"image_url": [picture(member)]}
+    first = asked(member, form_token=token, pictures=shots)
+    assert asked(member, form_token=token, pictures=shots) == first
+    with pytest.raises(asking.AskedBefore):
+        asked(member, form_token=token, pictures=shots, params={"prompt": "Something else"})
     assert CreditRequest.objects.count() == 1
 
 
