@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
-from generations import lifecycle, media, pulse, queue
+from generations import asking, lifecycle, media, pulse, queue
 
 
 @signals.worker_ready.connect
@@ -52,5 +52,12 @@ def process_delivery(delivery_id: str) -> None:
 
 @shared_task(name=queue.SWEEP)
 def sweep() -> None:
-    """Move on what is stuck."""
+    """Move on what is stuck, requests for credits among them."""
     lifecycle.sweep()
+    asking.sweep()
+
+
+@shared_task(name=queue.REQUEST_MAIL)
+def request_mail(request_id: str) -> None:
+    """Tell admins of a request, or its member what became of it."""
+    asking.mail(request_id)

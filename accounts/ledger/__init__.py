@@ -33,13 +33,14 @@ from accounts.ledger.grants import (
     open_wallet,
     unfreeze,
 )
-from accounts.ledger.holds import capture, hold, refund, release
+from accounts.ledger.holds import Approval, capture, hold, refund, release
 from accounts.ledger.lots import add_credits, end_of, extend_grant, void_grant
 from accounts.ledger.past import PastBalance, PastBudget, balance_at, budget_at
 from accounts.ledger.rules import remove_budget, set_budget, set_default_budget, set_engine_rule
 
 __all__ = [
     "SOLE_ADMIN",
+    "Approval",
     "Balance",
     "BudgetStatus",
     "PastBalance",

@@ -93,8 +93,8 @@ _TAKE = """
 UPDATE accounts_budgetperiod p SET held = p.held + %(amount)s
 FROM accounts_budget b
 WHERE p.id = %(window)s AND b.id = p.budget_id
-  AND (NOT b.is_hard OR p.held + p.captured + %(amount)s <= b.limit_credits)
-RETURNING p.id
+  AND (NOT b.is_hard OR %(is_approved)s OR p.held + p.captured + %(amount)s <= b.limit_credits)
+RETURNING b.is_hard AND p.held + p.captured > b.limit_credits, b.limit_credits
 """
 
 _LOCKED_FIGURES = """
@@ -109,17 +109,31 @@ SELECT %(hold)s, id FROM unnest(%(windows)s::bigint[]) AS id
 """
 
 
-def take(*, wallet_id: int, user_id: int, hold_id: uuid.UUID, amount: int, now: datetime) -> None:
-    """Count a new hold in every window the member has at this moment. Raises `BudgetExceeded` naming the one."""
+def take(
+    *,
+    wallet_id: int,
+    user_id: int,
+    hold_id: uuid.UUID,
+    amount: int,
+    now: datetime,
+    is_approved: bool = False,
+) -> list[str]:
+    """Count a new hold in every window the member has at this moment. Raises `BudgetExceeded` naming the one.
+
+    One that an admin approved is counted like any other and refused by none: those it went over are the answer, in
+    words ("25 per day").
+    """
     current = _current(wallet_id, [user_id], now=now)
     if any(budget.window_id is None for budget in current):
         _open_windows(current, now=now)
         current = _current(wallet_id, [user_id], now=now)
     windows = sorted((budget.window_id or 0, budget) for budget in current)
+    over = []
     for window_id, budget in windows:
-        _take_from(window_id, budget, amount=amount)
+        over += _take_from(window_id, budget, amount=amount, is_approved=is_approved)
     if windows:
         _link(hold_id, [window_id for window_id, _ in windows])
+    return over
 
 
 def _current(
@@ -143,11 +157,14 @@ def _window(budget: _Current, *, now: datetime) -> Window:
     return window(budget.period, at=now, zone=ZoneInfo(budget.time_zone), anchor=budget.anchor)
 
 
-def _take_from(window_id: int, budget: _Current, *, amount: int) -> None:
+def _take_from(window_id: int, budget: _Current, *, amount: int, is_approved: bool) -> list[str]:
+    """The budget in words if this went over it, which only what is approved can."""
     # A miss is answered under the row lock: if there is room after all, somebody gave back while we waited.
     for _ in range(2):
-        if book.row(_TAKE, {"window": window_id, "amount": amount}):
-            return
+        found = book.row(_TAKE, {"window": window_id, "amount": amount, "is_approved": is_approved})
+        if found:
+            is_over, limit = found
+            return [f"{limit} {Period(budget.period).per}"] if is_over else []
         figures = book.row(_LOCKED_FIGURES, {"window": window_id})
         if figures and figures[1] + amount > figures[0]:
             raise _exceeded(budget, limit=figures[0], taken=figures[1], resets_at=figures[2], amount=amount)

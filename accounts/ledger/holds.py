@@ -21,12 +21,30 @@ RETURNING (SELECT budgets_made FROM accounts_wallet WHERE id = %(wallet)s)
 """
 
 
+class Approval(NamedTuple):
+    """Leave of an admin for one hold to go over its member's budgets; `request` names what was approved."""
+
+    actor: User
+    request: str
+
+
 def hold(
-    wallet: Wallet, *, amount: int, user: User, reference: str, reason: str, now: datetime | None = None
+    wallet: Wallet,
+    *,
+    amount: int,
+    user: User,
+    reference: str,
+    reason: str,
+    approval: Approval | None = None,
+    now: datetime | None = None,
 ) -> Hold:
     """Set credits aside for `reference` ("generation:<id>"). A repeated reference answers with the first hold.
 
-    Raises `InsufficientCredits`, `BudgetExceeded`, `WalletNotActive`, `InvalidAmount`, `IdempotencyConflict`.
+    With an `approval` no budget refuses it, and none is changed: it counts in each of their windows, and its entry
+    says who approved which request, and which budgets it went over. The wallet refuses as always.
+
+    Raises `InsufficientCredits`, `BudgetExceeded`, `WalletNotActive`, `InvalidAmount`, `IdempotencyConflict`, and
+    `SelfDealing` for an approval of one's own work.
     """
     now = now or clock.now()
     amount = book.checked_amount(amount)
@@ -34,6 +52,7 @@ def hold(
         wallet_id=wallet.pk,
         kind=Entry.Kind.HOLD,
         user_id=user.pk,
+        actor=approval.actor if approval else None,
         reason=book.checked_reason(reason),
         reference=reference,
         idempotency_key=f"hold:{reference}",
@@ -43,15 +62,15 @@ def hold(
         created_at=now,
     )
     made = Hold(id=uuid.uuid4(), wallet=wallet, user=user, reference=reference, amount=amount, created_at=now)
-    return book.repeated(lambda: _hold(made, entry, now=now))
+    return book.repeated(lambda: _hold(made, entry, approval, now=now))
 
 
-def _hold(made: Hold, entry: Entry, *, now: datetime) -> Hold:
+def _hold(made: Hold, entry: Entry, approval: Approval | None, *, now: datetime) -> Hold:
     seen = _insert(made)
     if seen is None:
         book.replayed(entry.idempotency_key, sha256=entry.parameters_sha256)
         return Hold.objects.get(reference=made.reference)
-    _set_aside(made, entry, seen=seen, now=now)
+    _set_aside(made, entry, approval, seen=seen, now=now)
     return made
 
 
@@ -73,14 +92,31 @@ def _insert(made: Hold) -> int | None:
     return found[0] if found else None
 
 
-def _set_aside(made: Hold, entry: Entry, *, seen: int, now: datetime) -> None:
-    budgets.take(wallet_id=made.wallet_id, user_id=made.user_id, hold_id=made.pk, amount=made.amount, now=now)
+def _set_aside(made: Hold, entry: Entry, approval: Approval | None, *, seen: int, now: datetime) -> None:
+    over = budgets.take(
+        wallet_id=made.wallet_id,
+        user_id=made.user_id,
+        hold_id=made.pk,
+        amount=made.amount,
+        now=now,
+        is_approved=approval is not None,
+    )
+    if approval:
+        entry.note = _approved(approval, made, over)
     delta = Delta(available=-made.amount, held=made.amount)
     after = book.move(made.wallet_id, delta, now=now, is_active_only=True)
     book.check_budgets(after, seen=seen)
     parts = book.burn(made.wallet_id, amount=made.amount, target=Bucket.HELD)
     entry.hold_id = made.pk
     book.write(entry, delta=delta, after=after, parts=parts)
+
+
+def _approved(approval: Approval, made: Hold, over: list[str]) -> str:
+    """The note of a hold that was approved: "request 7f3…; over 25 per day"."""
+    what = "approves their own request"
+    mark = duty.mark(made.wallet_id, actor=approval.actor, gainer=made.user, what=what)
+    limits = f"over {' and '.join(over)}" if over else "over no budget"
+    return duty.noted(f"approved: {approval.request}; {limits}", mark)
 
 
 def capture(hold: Hold, *, amount: int | None = None, reason: str, now: datetime | None = None) -> Entry:

@@ -28,13 +28,22 @@ from generations.lifecycle.ingesting import ingest
 from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
 from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
-from generations.lifecycle.ordering import Quote, quote, request
+from generations.lifecycle.ordering import (
+    Approved,
+    Quote,
+    binding_quote,
+    one_at_a_time,
+    quote,
+    request,
+    tidy_tag,
+)
 from generations.lifecycle.reordering import Move, reorder
 from generations.lifecycle.sweeping import ring_waiting, sweep
 from generations.lifecycle.watching import called_about, check, observe, observe_many, unknown
 
 __all__ = [
     "AlreadySent",
+    "Approved",
     "EngineHidden",
     "LifecycleError",
     "Line",
@@ -49,6 +58,7 @@ __all__ = [
     "Quote",
     "UnknownDelivery",
     "Waiting",
+    "binding_quote",
     "bring_late",
     "called_about",
     "cancel",
@@ -62,6 +72,7 @@ __all__ = [
     "look_now",
     "observe",
     "observe_many",
+    "one_at_a_time",
     "probe_engine_now",
     "probe_now",
     "process_delivery",
@@ -72,6 +83,7 @@ __all__ = [
     "ring_waiting",
     "send_cancel",
     "sweep",
+    "tidy_tag",
     "unknown",
     "waiting_line",
     "waiting_position",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -33,6 +33,16 @@ class Quote:
     engine: catalogue.Engine
 
 
+@dataclass(frozen=True)
+class Approved:
+    """An admin's leave to run what was refused, at the price it was quoted then; `request` names it in the book."""
+
+    actor: User
+    request: str
+    credits: int
+    price_version: PriceVersion
+
+
 def quote(engine_id: str, params: Mapping[str, object]) -> Quote:
     """The price of a form, which may be half filled in. Nothing is held.
 
@@ -40,6 +50,23 @@ def quote(engine_id: str, params: Mapping[str, object]) -> Quote:
     """
     engine = catalogue.get(engine_id)
     return _quote(engine, catalogue.clean(engine, params, is_partial=True))
+
+
+def binding_quote(
+    *,
+    user: User,
+    team: Team,
+    engine: str,
+    params: Mapping[str, object],
+    pictures: Pictures,
+    seen_credits: int | None = None,
+) -> Quote:
+    """What `request` would hold, everything checked but whether it may be paid and whether the engine is hidden.
+
+    Raises `NotAMember`, `NotOrderable`, `PriceChanged`, `catalogue.CatalogueError`.
+    """
+    _member(user, team)
+    return _agreed(_orderable(engine), params, pictures, team=team, seen_credits=seen_credits)
 
 
 def request(
@@ -53,13 +80,15 @@ def request(
     seen_credits: int | None = None,
     expected_seconds: float | None = None,
     tag: str = "",
+    approved: Approved | None = None,
 ) -> Generation:
     """Order one generation: hold the quote and ring for dispatch. The same form gives the same generation again.
 
     `params` are the engine's inputs by fal's names; `pictures` the files for its picture inputs; `expected_seconds`
     what the member was told it would take, kept so that its error can be measured; `tag` the project it is for, which
-    reports are cut by. Raises `NotAMember`, `NotOrderable`, `EngineHidden`, `PriceChanged`, `AlreadySent` (the form
-    came again with other wishes), `catalogue.UnknownEngine`,
+    reports are cut by. With `approved` neither a budget nor a hidden engine refuses it, and the price is the one that
+    was quoted then, or today's where that is lower. Raises `NotAMember`, `NotOrderable`, `EngineHidden`,
+    `PriceChanged`, `AlreadySent` (the form came again with other wishes), `catalogue.UnknownEngine`,
     `catalogue.InvalidInputs` (also for pictures), `catalogue.PriceError`, and `accounts.errors.LedgerError`. Whatever
     is raised, nothing is held.
     """
@@ -68,9 +97,12 @@ def request(
     if earlier is not None:
         return _same(earlier, catalogue.get(engine), params, files)
     membership = _member(user, team)
-    agreed = _agreed(_orderable(engine, membership), params, files, team=team, seen_credits=seen_credits)
+    chosen = _orderable(engine)
+    if approved is None:
+        _refuse_hidden(chosen, membership)
+    agreed = _bound(_agreed(chosen, params, files, team=team, seen_credits=seen_credits), approved)
     with transaction.atomic():
-        _one_at_a_time(user, form_token)
+        one_at_a_time(user, form_token)
         twin = _earlier(user, form_token)
         if twin is not None:
             return _same(twin, agreed.engine, params, files)
@@ -82,6 +114,7 @@ def request(
             form_token=form_token,
             expected_seconds=expected_seconds,
             tag=tidy_tag(tag),
+            approved=approved,
         )
 
 
@@ -114,13 +147,22 @@ def _member(user: User, team: Team) -> Membership:
     return membership
 
 
-def _orderable(engine_id: str, membership: Membership) -> catalogue.Engine:
+def _orderable(engine_id: str) -> catalogue.Engine:
     engine = catalogue.get(engine_id)
     if not engine.is_orderable:
         raise NotOrderable(engine.label, reason=engine.reason)
+    return engine
+
+
+def _refuse_hidden(engine: catalogue.Engine, membership: Membership) -> None:
     if EngineRule.objects.hidden_from(membership, [engine.endpoint_id]):
         raise EngineHidden(engine.label)
-    return engine
+
+
+def _bound(agreed: Quote, approved: Approved | None) -> Quote:
+    if approved is None or agreed.credits < approved.credits:
+        return agreed
+    return replace(agreed, credits=approved.credits, price_version=approved.price_version)
 
 
 def _agreed(
@@ -164,7 +206,7 @@ def _picture_problems(engine: catalogue.Engine, files: Pictures, *, team: Team) 
     return problems
 
 
-def _one_at_a_time(user: User, form_token: uuid.UUID) -> None:
+def one_at_a_time(user: User, form_token: uuid.UUID) -> None:
     """A double click waits here for its twin, so that the second hold is never even tried."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -181,6 +223,7 @@ def _create(
     form_token: uuid.UUID,
     expected_seconds: float | None,
     tag: str,
+    approved: Approved | None,
 ) -> Generation:
     pk, now = uuid.uuid4(), clock.now()
     hold = ledger.hold(
@@ -189,6 +232,7 @@ def _create(
         user=user,
         reference=reference_of(pk),
         reason=f"{agreed.engine.label} requested",
+        approval=ledger.Approval(approved.actor, approved.request) if approved else None,
         now=now,
     )
     generation = Generation.objects.create(

@@ -1,5 +1,6 @@
 """What was asked for and what became of it. Reads live on the QuerySets; `generations.lifecycle` writes the state."""
 
+from generations.models.asking import CreditRequest, CreditRequestPicture, CreditRequestStep
 from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import PriceVersion
@@ -11,6 +12,9 @@ __all__ = [
     "Attempt",
     "Breaker",
     "CostNote",
+    "CreditRequest",
+    "CreditRequestPicture",
+    "CreditRequestStep",
     "DailySpend",
     "Delivery",
     "DispatchPause",

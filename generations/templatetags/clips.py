@@ -18,7 +18,7 @@ from django.utils.timesince import timesince
 from accounts.clock import now
 from accounts.models import Entry, Membership
 from accounts.models.money import Period
-from generations.models import Breaker, DispatchPause, Generation
+from generations.models import Breaker, CreditRequest, DispatchPause, Generation
 from generations.views import words
 from generations.views.access import may_cancel, may_reorder
 
@@ -123,6 +123,16 @@ def outages() -> list[Breaker]:
     return [
         breaker for breaker in Breaker.objects.open().order_by("opened_at") if not breaker.is_untested(now())
     ]
+
+
+@register.simple_tag
+def open_requests(membership: Membership | None) -> int:
+    """How many requests for more wait: in the whole team for an admin, of their own for a member."""
+    if membership is None:
+        return 0
+    rows = CreditRequest.objects.filter(team=membership.team_id, state=CreditRequest.State.OPEN)
+    rows = rows.filter(expires_at__gt=now())
+    return (rows if membership.is_admin else rows.filter(user=membership.user_id)).count()
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """The pages. The look-up is the permission check: what is not visible to a person does not exist for them."""
 
+from generations.views.asking import ask
 from generations.views.engines import engines
 from generations.views.files import clip, picture, poster
 from generations.views.late import keep
@@ -15,12 +16,14 @@ from generations.views.operations import (
 )
 from generations.views.reordering import reorder
 from generations.views.reports import reports, reports_file
+from generations.views.requests import request, request_by_mail, request_withdraw, requests
 from generations.views.shell import stream, theme
 from generations.views.show import cancel, show
 from generations.views.studio import fields, generate, quote, studio, upload
 from generations.views.updates import updates
 
 __all__ = [
+    "ask",
     "cancel",
     "clip",
     "engines",
@@ -41,6 +44,10 @@ __all__ = [
     "reorder",
     "reports",
     "reports_file",
+    "request",
+    "request_by_mail",
+    "request_withdraw",
+    "requests",
     "show",
     "stream",
     "studio",

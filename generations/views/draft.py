@@ -10,9 +10,8 @@ from typing import Any
 from django.db.models import Case, When
 from django.http import HttpRequest, QueryDict
 
-from accounts import clock, errors, ledger
-from accounts.models import Membership, Wallet
-from generations import catalogue, estimates, lifecycle, media
+from accounts.models import Membership
+from generations import asking, catalogue, estimates, lifecycle, media
 from generations.catalogue import Engine, Input
 from generations.forms import GenerationForm, kept
 from generations.models import Breaker, Generation, Picture
@@ -74,7 +73,7 @@ class PictureRow:
 class Offer:
     """The price on the button, in words why it cannot be pressed (`reason`), and how long it would take (`wait`).
 
-    `outage` says that the engine does not work at fal just now.
+    `outage` says that the engine does not work at fal just now; `is_askable`, that an admin could let it through.
     """
 
     credits: int | None
@@ -82,6 +81,7 @@ class Offer:
     note: str = ""
     outage: str = ""
     wait: str = ""
+    is_askable: bool = False
 
     @property
     def is_allowed(self) -> bool:
@@ -198,13 +198,15 @@ def offer(draft: Draft, membership: Membership, *, seen_credits: int | None = No
     wait = estimates.of_new(
         user=membership.user, team=membership.team, engine=draft.engine.endpoint_id, params=quote.params
     )
-    reason = _hidden(draft.engine, membership) or _unpayable(quote.credits, membership)
-    return Offer(quote.credits, reason=reason, note=note, outage=outage, wait=words.wait_of_new(wait))
-
-
-def _hidden(engine: Engine, membership: Membership) -> str:
-    is_hidden = engine.endpoint_id in picker.hidden_engines(membership)
-    return str(lifecycle.EngineHidden(engine.label)) if is_hidden else ""
+    refused = asking.refusal(draft.engine, quote.credits, membership)
+    return Offer(
+        quote.credits,
+        reason=str(refused or ""),
+        note=note,
+        outage=outage,
+        wait=words.wait_of_new(wait),
+        is_askable=asking.is_askable(refused),
+    )
 
 
 def _priced(form: GenerationForm) -> dict[str, Any]:
@@ -217,28 +219,6 @@ def recent_tags(membership: Membership) -> list[str]:
     latest = Generation.objects.filter(team=membership.team).order_by("-created_at", "-id")
     tags = latest.values_list("tag", flat=True)[:TAGGED_LATELY]
     return list(dict.fromkeys(tag for tag in tags if tag))[:MOST_TAGS]
-
-
-def _unpayable(amount: int, membership: Membership) -> str:
-    wallet: Wallet | None = getattr(membership.team, "wallet", None)
-    if wallet is None or wallet.status != Wallet.Status.ACTIVE:
-        return str(errors.WalletNotActive(status=wallet.status if wallet else "not open yet"))
-    if wallet.available < amount:
-        return str(errors.InsufficientCredits(needed=amount, available=wallet.available))
-    for status in ledger.budget_status(wallet, membership.user, now=clock.now()):
-        if status.budget.is_hard and status.left < amount:
-            return str(_over(status, amount))
-    return ""
-
-
-def _over(status: ledger.BudgetStatus, amount: int) -> errors.BudgetExceeded:
-    return errors.BudgetExceeded(
-        needed=amount,
-        left=status.left,
-        limit=status.limit,
-        period=status.budget.get_period_display(),
-        resets_at=status.resets_at,
-    )
 
 
 def _typed(data: QueryDict) -> dict[str, Any]:

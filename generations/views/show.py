@@ -14,7 +14,7 @@ from accounts import clock
 from accounts.models import Entry, Membership
 from accounts.permissions import member_required
 from generations import lifecycle
-from generations.models import Generation, LateClip, LogLine
+from generations.models import CreditRequest, Generation, LateClip, LogLine
 from generations.views.access import find, may_cancel
 from generations.views.live_work import with_places
 
@@ -72,7 +72,7 @@ def _late(generation: Generation) -> LateClip | None:
     return None if is_over else found
 
 
-def choices(generation: Generation) -> list[tuple[str, object]]:
+def choices(generation: Generation | CreditRequest) -> list[tuple[str, object]]:
     """Every parameter that was sent, under the label the form had; the prompt stands by itself."""
     entry = generation.catalogue_entry
     found = []

@@ -90,7 +90,7 @@ def generate(request: HttpRequest, *, membership: Membership) -> HttpResponseBas
         seen = draft.form.cleaned_data["seen_credits"]
         generation = _order(membership, draft, seen)
     if generation is None:
-        return _refused(request, membership, draft, seen)
+        return refused(request, membership, draft, seen)
     return _ordered(request, membership, draft, generation)
 
 
@@ -121,7 +121,8 @@ def _order(membership: Membership, draft: Draft, seen: int | None) -> Generation
     return None
 
 
-def _refused(request: HttpRequest, membership: Membership, draft: Draft, seen: int | None) -> HttpResponse:
+def refused(request: HttpRequest, membership: Membership, draft: Draft, seen: int | None) -> HttpResponse:
+    """The composer again, with everything that was typed and why it was not done."""
     answer = _composer if request.htmx else _page  # type: ignore[attr-defined]
     return answer(request, membership, draft, status=422, seen_credits=seen)
 

@@ -34,7 +34,9 @@ def updates(request: HttpRequest, *, membership: Membership) -> HttpResponse:
         request.GET.get("page", ""), _nothing
     )
     pill = render_to_string("_wallet_pill.html", {}, request)
-    answer = HttpResponse(format_html("{}{}", parts(request, membership), part("wallet-pill", pill)))
+    asked = render_to_string("_nav_requests.html", {}, request)
+    header = (part("wallet-pill", pill), part("nav-requests", asked))
+    answer = HttpResponse(format_html("{}{}{}", parts(request, membership), *header))
     answer[TEAM_HEADER] = str(membership.team_id)
     return answer
 
