@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
-from generations import lifecycle, media, pulse, queue
+from generations import lifecycle, media, prices, pulse, queue
 
 
 @signals.worker_ready.connect
@@ -54,3 +54,9 @@ def process_delivery(delivery_id: str) -> None:
 def sweep() -> None:
     """Move on what is stuck."""
     lifecycle.sweep()
+
+
+@shared_task(name=queue.SYNC_PRICES)
+def sync_prices() -> None:
+    """Hold fal's list prices against ours, once a week by the rows."""
+    prices.sync_if_due()
