@@ -13,9 +13,9 @@ from generations.prices.book import (
     propose,
     publish,
 )
+from generations.prices.drift import Drift, SyncFailed, sync, sync_if_due
 from generations.prices.examples import Example, problem_of, worked
 from generations.prices.simulator import Cap, Draft, Outcome, Stop, simulate
-from generations.prices.drift import Drift, SyncFailed, sync, sync_if_due
 
 __all__ = [
     "Cap",
