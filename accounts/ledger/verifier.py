@@ -182,6 +182,9 @@ def receipt(path: str, *more: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or not Path(sys.argv[1]).is_file():
-        sys.exit("python3 verify.py BUNDLE.zip|RECEIPT.json [PUBLIC KEY] [SIGNED HEADS|BUNDLE.zip ...]")
+    if len(sys.argv) < 2 or not (zipfile.is_zipfile(sys.argv[1]) or sys.argv[1].endswith(".json")):
+        sys.exit(
+            "python3 verify.py BUNDLE.zip [PUBLIC KEY] [FILE OF SIGNED HEADS ...]\n"
+            "python3 verify.py RECEIPT.json [PUBLIC KEY] [BUNDLE.zip ...]"
+        )
     (main if zipfile.is_zipfile(sys.argv[1]) else receipt)(*sys.argv[1:])
