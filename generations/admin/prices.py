@@ -46,7 +46,7 @@ class Reasoned(forms.Form):
         widget=forms.DateTimeInput(WHEN, format="%Y-%m-%dT%H:%M"),
     )
     reason = forms.CharField(
-        max_length=LONGEST_REASON_CHARS, widget=forms.Textarea({"rows": 3, "cols": 60})
+        max_length=LONGEST_REASON_CHARS, widget=forms.Textarea({"rows": 3, "class": "vLargeTextField"})
     )  # fmt: skip
 
     def clean_valid_from(self) -> Any:
@@ -59,7 +59,7 @@ class Reasoned(forms.Form):
 class VersionForm(Reasoned):
     rule = forms.JSONField(
         help_text="JSON; amounts in quotes. The shapes are described in generations/catalogue/price.py.",
-        widget=forms.Textarea({"rows": 16, "cols": 90, "spellcheck": "false", "class": "vLargeTextField"}),
+        widget=forms.Textarea({"rows": 16, "spellcheck": "false", "class": "vLargeTextField"}),
     )
     after = forms.IntegerField(required=False, widget=forms.HiddenInput)
     field_order = ["rule", "valid_from", "reason", "after"]
@@ -86,7 +86,7 @@ class SimulationForm(forms.Form):
         required=False,
         label="Draft rules",
         help_text='JSON: {"endpoint id": rule, ...}; they go before the proposals.',
-        widget=forms.Textarea({"rows": 6, "cols": 80, "spellcheck": "false"}),
+        widget=forms.Textarea({"rows": 6, "class": "vLargeTextField", "spellcheck": "false"}),
     )
     cap_credits = forms.IntegerField(required=False, min_value=0, label="Cap, credits")
     cap_period = forms.ChoiceField(required=False, choices=[("", "no cap"), *Period.choices])

@@ -153,7 +153,7 @@ def test_the_simulator_page_says_before_after_and_who_was_stopped(desk: Client) 
     rules = json.dumps({PRO: {"quantity": {"kind": "one"}, "rate": {"usd": "1"}}})
     data = {"rules": rules, "cap_credits": 200, "cap_period": "never", "days": 90}
     shown = desk.post(page, data).content.decode()
-    assert "147 credits before, 200 after; 1 orders stopped" in shown
+    assert "147 credits before, 200 after; 1 order stopped" in shown
     assert str(member.user) in shown
     assert "budget in all" in shown
     for wrong in (
