@@ -33,6 +33,8 @@ def _kept(seconds: int) -> dict[str, int]:
 app.conf.beat_schedule = {
     "dispatch": {"task": queue.DISPATCH, "schedule": 2.0, "options": _kept(10)},
     "sweep": {"task": queue.SWEEP, "schedule": 15.0, "options": _kept(60)},
+    # Rung far oftener than the week it is for: a beat that was away, or an answer that failed, delays it by hours.
+    "sync_prices": {"task": queue.SYNC_PRICES, "schedule": 4 * 3600.0, "options": _kept(3600)},
 }
 
 

@@ -29,6 +29,7 @@ PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
 LATE = "generations.late"
 REQUEST_MAIL = "generations.request_mail"
+SYNC_PRICES = "generations.sync_prices"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
@@ -42,7 +43,9 @@ BELL_SECONDS = 1.0
 # What fails within this time was a connection the broker had closed meanwhile; a fresh one is tried at once.
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
-TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL})
+TASK_NAMES = frozenset(
+    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL, SYNC_PRICES}
+)
 
 
 def queue_of(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
-from generations import asking, lifecycle, media, pulse, queue
+from generations import asking, lifecycle, media, prices, pulse, queue
 
 
 @signals.worker_ready.connect
@@ -61,3 +61,9 @@ def sweep() -> None:
 def request_mail(request_id: str) -> None:
     """Tell admins of a request, or its member what became of it."""
     asking.mail(request_id)
+
+
+@shared_task(name=queue.SYNC_PRICES)
+def sync_prices() -> None:
+    """Hold fal's list prices against ours, once a week by the rows."""
+    prices.sync_if_due()

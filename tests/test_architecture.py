@@ -20,9 +20,9 @@ MAX_FUNCTION_LINES = 50
 LEVELS = (
     ("errors", "clock", "states", "catalogue", "queue", "fal", "trace", "pulse", "apps"),
     ("models", "migrations"),
-    ("ledger", "ledger_check", "media", "words", "spend"),
+    ("ledger", "ledger_check", "media", "words", "spend", "receipts"),
     ("lifecycle", "people"),
-    ("tasks", "asking", "watcher", "webhooks", "metrics", "stuck", "estimates", "management"),
+    ("tasks", "asking", "watcher", "webhooks", "metrics", "stuck", "estimates", "prices", "management"),
     ("workspace", "permissions", "adapters"),
     ("views", "forms", "admin", "api", "urls", "templatetags", "context_processors", "live"),
 )

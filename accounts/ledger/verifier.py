@@ -1,5 +1,7 @@
 """Proves a bundle of Clipledger's books with nothing but Python 3.10 or later: `python3 verify.py bundle.zip KEY`.
 
+A receipt of one clip likewise, and with bundles behind it against them: `python3 verify.py receipt.json KEY books.zip`.
+
 It believes nothing the bundle says of itself. Every entry is hashed again, over the digest of the entry before it; the
 deltas must add up to the balances, the draws to the deltas, nothing may be missing at the end, and the signed heads
 must be the ones in the chain. Without the public key you were sent, a signature only shows that one key signed
@@ -154,7 +156,35 @@ def main(path: str, *more: str) -> None:
         print("NOT CHECKED: whose key it is. Give the public key that you were sent as the second argument.")
 
 
+def receipt(path: str, *more: str) -> None:
+    keys = [each for each in more if len(each) == 64]
+    signed = json.loads(Path(path).read_text(encoding="utf-8"))
+    content, key = signed["receipt"], keys[0] if keys else signed["key"]
+    if not is_signed(bytes.fromhex(key), text(content).encode(), bytes.fromhex(signed["signature"])):
+        sys.exit("BROKEN: the receipt is not signed with this key, or was changed since")
+    digests = {}
+    for each in content["entries"]:
+        digest = hashlib.sha256((each["previous_sha256"] + text(each["entry"])).encode()).hexdigest()
+        if digest != each["sha256"]:
+            sys.exit(f"BROKEN at entry #{each['entry']['seq']}: digest")
+        digests[each["entry"]["wallet"], each["entry"]["seq"]] = digest
+    found = 0
+    for name in (each for each in more if len(each) != 64):
+        with zipfile.ZipFile(name) as bundle:
+            for row in map(json.loads, bundle.open("entries.jsonl")):
+                if digests.get((row["wallet"], row["seq"]), row["sha256"]) != row["sha256"]:
+                    sys.exit(f"BROKEN: entry #{row['seq']} is not the one in {name}")
+                found += (row["wallet"], row["seq"]) in digests
+    books = f"{found} of them in the books" if len(more) > len(keys) else "no books to look in"
+    print(f"WHOLE: receipt of {content['generation']}, {len(digests)} entries, {books}")
+    if not keys:
+        print("NOT CHECKED: whose key it is. Give the public key that you were sent as the second argument.")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or not zipfile.is_zipfile(sys.argv[1]):
-        sys.exit("python3 verify.py BUNDLE.zip [PUBLIC KEY] [FILE OF SIGNED HEADS ...]")
-    main(*sys.argv[1:])
+    if len(sys.argv) < 2 or not (zipfile.is_zipfile(sys.argv[1]) or sys.argv[1].endswith(".json")):
+        sys.exit(
+            "python3 verify.py BUNDLE.zip [PUBLIC KEY] [FILE OF SIGNED HEADS ...]\n"
+            "python3 verify.py RECEIPT.json [PUBLIC KEY] [BUNDLE.zip ...]"
+        )
+    (main if zipfile.is_zipfile(sys.argv[1]) else receipt)(*sys.argv[1:])

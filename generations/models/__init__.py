@@ -3,7 +3,7 @@
 from generations.models.asking import CreditRequest, CreditRequestPicture, CreditRequestStep
 from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
-from generations.models.prices import PriceVersion
+from generations.models.prices import ListPrice, PriceProposal, PriceVersion
 from generations.models.spend import CostNote, DailySpend, SpendCursor
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
 from generations.models.works import LateClip, Output, Picture
@@ -22,9 +22,11 @@ __all__ = [
     "GenerationPicture",
     "GenerationQuerySet",
     "LateClip",
+    "ListPrice",
     "LogLine",
     "Output",
     "Picture",
+    "PriceProposal",
     "PriceVersion",
     "SpendCursor",
 ]

@@ -14,6 +14,7 @@ from generations.views.operations import (
     operations_probe_engine,
     operations_sweep,
 )
+from generations.views.receipts import receipt, receipt_file
 from generations.views.reordering import reorder
 from generations.views.reports import reports, reports_file
 from generations.views.requests import request, request_by_mail, request_withdraw, requests
@@ -41,6 +42,8 @@ __all__ = [
     "picture",
     "poster",
     "quote",
+    "receipt",
+    "receipt_file",
     "reorder",
     "reports",
     "reports_file",

@@ -29,6 +29,7 @@ PAGES = {
     "add credits": "/wallet/grants/add/",
     "grant": "/wallet/grants/{grant}/",
     "generation": "{generation}",
+    "receipt": "{generation}receipt/",
     "password": "/accounts/password/change/",
 }
 THEMES = ("light", "dark")
@@ -50,7 +51,8 @@ def addresses(stack: Stack, browser: Any, signed_in: Any) -> dict[str, str]:
     studio.page.goto("/wallet/")
     grant = studio.page.get_by_role("link", name="grant").first.get_attribute("href") or ""
     context.close()
-    return {**PAGES, "generation": generation, "budget": budget, "grant": grant}
+    own = {"generation": generation, "receipt": f"{generation}receipt/"}
+    return {**PAGES, **own, "budget": budget, "grant": grant}
 
 
 @pytest.fixture

@@ -6,17 +6,18 @@ lift once fal's account is in order.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet, URLField
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from generations import queue
+from generations.admin import prices  # noqa: F401 - its pages register themselves
+from generations.admin.rooms import ReadOnly, ReadOnlyInline, change_url, link, list_url
 from generations.models import (
     Attempt,
     Breaker,
@@ -28,34 +29,9 @@ from generations.models import (
     LogLine,
     Output,
     Picture,
-    PriceVersion,
 )
 
 PROMPT_CHARS = 80
-
-
-class Unwritable:
-    """No adding, no changing, no deleting: for whoever looks."""
-
-    def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
-
-
-class ReadOnly(Unwritable, admin.ModelAdmin):
-    show_full_result_count = False
-    list_per_page = 50
-    formfield_overrides: ClassVar[dict[Any, Any]] = {URLField: {"assume_scheme": "https"}}
-
-
-class ReadOnlyInline(Unwritable, admin.TabularInline):
-    extra = 0
-    show_change_link = True
 
 
 class AttemptInline(ReadOnlyInline):
@@ -126,12 +102,12 @@ class GenerationAdmin(ReadOnly):
 
     @admin.display(description="hold in the book")
     def hold_link(self, generation: Generation) -> SafeString | str:
-        return link(_change_url("accounts_hold", generation.hold_id), str(generation.hold))
+        return link(change_url("accounts_hold", generation.hold_id), str(generation.hold))
 
     @admin.display(description="entries")
     def entries_link(self, generation: Generation) -> SafeString | str:
         entries = generation.hold.entries.count()
-        url = _list_url("accounts_entry")
+        url = list_url("accounts_entry")
         return link(
             f"{url}?hold__id__exact={generation.hold_id}" if url else "", f"{entries} entries of this hold"
         )
@@ -160,7 +136,7 @@ class AttemptAdmin(ReadOnly):
 
     @admin.display(description="generation")
     def generation_link(self, attempt: Attempt) -> SafeString | str:
-        return link(_change_url("generations_generation", attempt.generation_id), str(attempt.generation_id))
+        return link(change_url("generations_generation", attempt.generation_id), str(attempt.generation_id))
 
 
 @admin.register(Output)
@@ -183,7 +159,7 @@ class OutputAdmin(ReadOnly):
 
     @admin.display(description="generation")
     def generation_link(self, output: Output) -> SafeString | str:
-        return link(_change_url("generations_generation", output.generation_id), str(output.generation_id))
+        return link(change_url("generations_generation", output.generation_id), str(output.generation_id))
 
 
 @admin.register(LateClip)
@@ -198,13 +174,13 @@ class LateClipAdmin(ReadOnly):
 
     @admin.display(description="generation")
     def generation_link(self, late: LateClip) -> SafeString | str:
-        return link(_change_url("generations_generation", late.generation_id), str(late.generation_id))
+        return link(change_url("generations_generation", late.generation_id), str(late.generation_id))
 
     @admin.display(description="kept as")
     def kept_link(self, late: LateClip) -> SafeString | str:
         if late.kept_as_id is None:
             return "-"
-        return link(_change_url("generations_generation", late.kept_as_id), str(late.kept_as_id))
+        return link(change_url("generations_generation", late.kept_as_id), str(late.kept_as_id))
 
 
 @admin.register(Delivery)
@@ -215,16 +191,6 @@ class DeliveryAdmin(ReadOnly):
     date_hierarchy = "received_at"
     list_select_related = ("attempt",)
     ordering = ("-received_at",)
-
-
-@admin.register(PriceVersion)
-class PriceVersionAdmin(ReadOnly):
-    list_display = ("valid_from", "engine", "reason", "actor", "created_at")
-    list_filter = ("engine",)
-    search_fields = ("engine", "reason", "actor__email")
-    date_hierarchy = "valid_from"
-    list_select_related = ("actor",)
-    ordering = ("-valid_from", "engine")
 
 
 @admin.register(Picture)
@@ -267,23 +233,3 @@ class DispatchPauseAdmin(ReadOnly):
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("generations.delete_dispatchpause")
-
-
-def link(url: str, text: str) -> SafeString | str:
-    """A link where the page exists, else just the words."""
-    return format_html('<a href="{}">{}</a>', url, text) if url else text
-
-
-def _change_url(model: str, pk: object) -> str:
-    return _reverse(f"admin:{model}_change", [pk])
-
-
-def _list_url(model: str) -> str:
-    return _reverse(f"admin:{model}_changelist", [])
-
-
-def _reverse(name: str, args: list[object]) -> str:
-    try:
-        return reverse(name, args=args)
-    except NoReverseMatch:
-        return ""

@@ -1,0 +1,165 @@
+"""Prices in the admin: seen worked out before they are written, decided with a reason, and never edited."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from generations import lifecycle, prices
+from generations.models import PriceProposal, PriceVersion
+from tests.factories import MembershipFactory, TeamFactory, UserFactory
+from tests.generations.prices.conftest import PRO, STANDARD
+from tests.generations.views.conftest import ordered
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/generations/priceversion/add/"
+DEARER = {"quantity": {"kind": "seconds", "param": "duration"}, "rate": {"usd": "0.10"}}
+
+
+@pytest.fixture
+def desk(client: Client, operator: User) -> Client:
+    client.force_login(operator)
+    return client
+
+
+def sent(rule: Any = DEARER, **more: Any) -> dict[str, Any]:
+    return {"rule": json.dumps(rule), "reason": "fal raised it", "valid_from": ""} | more
+
+
+def test_the_form_begins_with_the_rule_in_force(desk: Client) -> None:
+    assert STANDARD in desk.get(ADD).content.decode()
+    page = desk.get(ADD, {"engine": STANDARD})
+    form = page.context["form"]
+    assert form.initial["rule"] == PriceVersion.objects.current(STANDARD).rule
+    assert "Show what it does" in page.content.decode()
+
+
+def test_worked_examples_come_before_the_price_is_written(desk: Client, operator: User) -> None:
+    seen = PriceVersion.objects.newest(STANDARD)
+    preview = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk)).content.decode()
+    for words in ("duration 10", "56 credits ($0.56)", "100 credits ($1)", "+78.6 %", "+114.3 %"):
+        assert words in preview
+    assert lifecycle.quote(STANDARD, {}).credits == 28
+    answer = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk, confirm="yes"))
+    assert answer.status_code == 302
+    version = PriceVersion.objects.newest(STANDARD)
+    assert (version.rule, version.actor, version.reason) == (DEARER, operator, "fal raised it")
+    assert lifecycle.quote(STANDARD, {}).credits == 60
+
+
+def test_whatever_was_written_since_the_examples_were_seen_stops_it(desk: Client, operator: User) -> None:
+    seen = PriceVersion.objects.newest(STANDARD)
+    prices.publish(STANDARD, DEARER, actor=operator, reason="Meanwhile")
+    page = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk, confirm="yes"))
+    assert "was changed meanwhile" in page.content.decode()
+    assert PriceVersion.objects.filter(engine=STANDARD).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"rule": "{"}, "valid JSON"),
+        ({"rule": "[1]"}, "is an object"),
+        ({"rule": '{"quantity": {"kind": "one"}, "rate": {"usd": "0"}}'}, "no credits at all"),
+        ({"valid_from": "2020-01-01T00:00"}, "in the past"),
+        ({"reason": " "}, "required"),
+    ],
+)
+def test_a_price_that_cannot_be_is_refused_in_words(
+    desk: Client, changed: dict[str, Any], words: str
+) -> None:
+    for step in ({}, {"confirm": "yes"}):
+        page = desk.post(f"{ADD}?engine={STANDARD}", sent() | changed | step)
+        assert words in page.content.decode()
+    assert PriceVersion.objects.filter(engine=STANDARD).count() == 1
+
+
+def test_a_version_is_never_changed_or_deleted_by_anybody(desk: Client) -> None:
+    version = PriceVersion.objects.current(PRO)
+    base = "admin:generations_priceversion"
+    page = reverse(f"{base}_change", args=[version.pk])
+    assert desk.get(page).status_code == 200
+    assert desk.post(page, {"reason": "Another"}).status_code == 403
+    assert desk.post(reverse(f"{base}_delete", args=[version.pk]), {"post": "yes"}).status_code == 403
+
+
+@pytest.fixture
+def proposal(db: None) -> PriceProposal:
+    rule = {"quantity": {"kind": "one"}, "rate": {"usd": "0.55"}}
+    with transaction.atomic():
+        made = prices.propose(PRO, rule, source=PriceProposal.Source.FAL, why="fal lists $0.55 per unit")
+    assert made is not None
+    return made
+
+
+def decide(proposal: PriceProposal) -> str:
+    return reverse("admin:generations_priceproposal_decide", args=[proposal.pk])
+
+
+def test_a_proposal_shows_its_examples_and_is_confirmed_with_one_click(
+    desk: Client, proposal: PriceProposal
+) -> None:
+    shown = desk.get(reverse("admin:generations_priceproposal_change", args=[proposal.pk])).content.decode()
+    assert "49 credits ($0.49)" in shown
+    assert "55 credits ($0.55)" in shown
+    assert "Confirm: make it the price" in shown
+    answer = desk.post(decide(proposal), {"reason": "", "valid_from": "", "confirm": "yes"}, follow=True)
+    assert "required" in answer.content.decode()
+    for _ in range(2):
+        answer = desk.post(
+            decide(proposal), {"reason": "So it is", "valid_from": "", "confirm": "yes"}, follow=True
+        )
+    assert "confirmed already" in answer.content.decode()
+    assert lifecycle.quote(PRO, {}).credits == 55
+    assert PriceVersion.objects.filter(engine=PRO).count() == 2
+    shown = desk.get(reverse("admin:generations_priceproposal_change", args=[proposal.pk])).content.decode()
+    assert "Confirm: make it the price" not in shown
+
+
+def test_a_declined_proposal_leaves_the_price(desk: Client, proposal: PriceProposal) -> None:
+    desk.post(decide(proposal), {"reason": "We bear it", "valid_from": "", "decline": "yes"})
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.decision_reason) == ("declined", "We bear it")
+    assert lifecycle.quote(PRO, {}).credits == 49
+
+
+def test_whoever_may_only_look_writes_no_price(client: Client, proposal: PriceProposal) -> None:
+    reader = UserFactory(is_staff=True)
+    codes = ["view_priceversion", "view_priceproposal"]
+    reader.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    client.force_login(reader)
+    page = reverse("admin:generations_priceproposal_change", args=[proposal.pk])
+    assert client.get(page).status_code == 200
+    assert "make it the price" not in client.get(page).content.decode()
+    assert client.post(decide(proposal), {"reason": "Mine", "valid_from": ""}).status_code == 403
+    assert client.get(ADD).status_code == client.post(f"{ADD}?engine={PRO}", sent()).status_code == 403
+    assert client.get(reverse("admin:generations_priceversion_simulate")).status_code == 200
+    client.force_login(UserFactory(is_staff=True))
+    assert client.get(reverse("admin:generations_priceversion_simulate")).status_code == 403
+
+
+def test_the_simulator_page_says_before_after_and_who_was_stopped(desk: Client) -> None:
+    member = MembershipFactory(team=TeamFactory(credits=1000))
+    for _ in range(3):
+        ordered(member)
+    page = reverse("admin:generations_priceversion_simulate")
+    rules = json.dumps({PRO: {"quantity": {"kind": "one"}, "rate": {"usd": "1"}}})
+    data = {"rules": rules, "cap_credits": 200, "cap_period": "never", "days": 90}
+    shown = desk.post(page, data).content.decode()
+    assert "147 credits before, 200 after; 1 order stopped" in shown
+    assert str(member.user) in shown
+    assert "budget in all" in shown
+    for wrong in (
+        {"rules": "[1]"},
+        {"rules": '{"x": {}}'},
+        {"cap_member": "nobody@example.com"},
+        {"days": 91},
+    ):
+        assert desk.post(page, data | wrong).context.get("outcome") is None
