@@ -33,6 +33,8 @@ def _kept(seconds: int) -> dict[str, int]:
 app.conf.beat_schedule = {
     "dispatch": {"task": queue.DISPATCH, "schedule": 2.0, "options": _kept(10)},
     "sweep": {"task": queue.SWEEP, "schedule": 15.0, "options": _kept(60)},
+    # Every hour, for whoever has not come through today.
+    "reconcile": {"task": queue.RECONCILE, "schedule": 3600.0, "options": _kept(600)},
 }
 
 

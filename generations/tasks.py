@@ -5,11 +5,14 @@ No task retries through the broker: "when next" is a column, and the sweep rings
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import shared_task, signals
 
-from generations import lifecycle, media, pulse, queue
+from generations import fal, lifecycle, media, pulse, queue, reconciliation
+
+log = logging.getLogger(__name__)
 
 
 @signals.worker_ready.connect
@@ -54,3 +57,14 @@ def process_delivery(delivery_id: str) -> None:
 def sweep() -> None:
     """Move on what is stuck."""
     lifecycle.sweep()
+
+
+@shared_task(name=queue.RECONCILE)
+def reconcile() -> None:
+    """Compare the books with fal's, if nobody did lately; what breaks off is tried again by the next bell."""
+    if not reconciliation.is_due():
+        return
+    try:
+        reconciliation.reconcile()
+    except fal.FalError as error:
+        log.warning("fal's bills could not be read: %s: %s", type(error).__name__, error)

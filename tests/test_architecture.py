@@ -22,7 +22,7 @@ LEVELS = (
     ("models", "migrations"),
     ("ledger", "ledger_check", "media", "words", "spend"),
     ("lifecycle", "people"),
-    ("tasks", "watcher", "webhooks", "metrics", "stuck", "estimates", "management"),
+    ("tasks", "watcher", "webhooks", "metrics", "stuck", "estimates", "reconciliation", "management"),
     ("workspace", "permissions", "adapters"),
     ("views", "forms", "admin", "api", "urls", "templatetags", "context_processors", "live"),
 )

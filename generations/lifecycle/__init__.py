@@ -27,6 +27,8 @@ from generations.lifecycle.errors import (
 from generations.lifecycle.ingesting import ingest
 from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
+from generations.lifecycle.lost import adopt_given_up
+from generations.lifecycle.lost import resolve_all as resolve_lost
 from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
 from generations.lifecycle.ordering import Quote, quote, request
 from generations.lifecycle.reordering import Move, reorder
@@ -49,6 +51,7 @@ __all__ = [
     "Quote",
     "UnknownDelivery",
     "Waiting",
+    "adopt_given_up",
     "bring_late",
     "called_about",
     "cancel",
@@ -69,6 +72,7 @@ __all__ = [
     "record_delivery",
     "reorder",
     "request",
+    "resolve_lost",
     "ring_waiting",
     "send_cancel",
     "sweep",

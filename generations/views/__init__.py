@@ -13,6 +13,7 @@ from generations.views.operations import (
     operations_probe_engine,
     operations_sweep,
 )
+from generations.views.reconciliation import bills, bills_file
 from generations.views.reordering import reorder
 from generations.views.reports import reports, reports_file
 from generations.views.shell import stream, theme
@@ -21,6 +22,8 @@ from generations.views.studio import fields, generate, quote, studio, upload
 from generations.views.updates import updates
 
 __all__ = [
+    "bills",
+    "bills_file",
     "cancel",
     "clip",
     "engines",
