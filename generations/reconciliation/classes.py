@@ -95,13 +95,15 @@ def _attempts(ids: list[str]) -> Iterable[Attempt]:
 def _row(
     request_id: str, taken: bills.Taken | None, attempt: Attempt | None, known: BillMatch | None
 ) -> BillMatch | None:
-    if attempt is None and taken is None:
+    happened_at = (
+        taken.first_billed_at if taken else (attempt.ended_at or attempt.sent_at) if attempt else None
+    )
+    if happened_at is None:
         return None
     verdict = judge(_facts(taken, attempt, asked_at=known.asked_at if known else None))
     if verdict is None:
         return None
     kind, unexplained = verdict
-    ended_at = (attempt.ended_at or attempt.sent_at) if attempt else None
     return BillMatch(
         request_id=request_id,
         attempt=attempt,
@@ -110,7 +112,7 @@ def _row(
         fal_usd=taken.cost_usd if taken else None,
         our_usd=price_of(attempt.generation) if attempt else NOTHING,
         unexplained_usd=unexplained,
-        happened_at=taken.first_billed_at if taken else ended_at,
+        happened_at=happened_at,
     )
 
 

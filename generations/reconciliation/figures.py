@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Abs
@@ -84,13 +86,13 @@ def summary(*, start: datetime | None = None, end: datetime | None = None) -> Su
     return Summary(lines, total["fal"], total["over"], -total["under"])
 
 
-def _line(kind: BillMatch.Kind, row: dict[str, Decimal] | None) -> Line:
+def _line(kind: BillMatch.Kind, row: Mapping[str, Any] | None) -> Line:
     if row is None:
         return Line(kind, kind.label)
     return Line(
         kind,
         kind.label,
-        int(row["count"]),
+        row["count"],
         row["fal"] or NOTHING,
         row["ours"] or NOTHING,
         row["unexplained"] or NOTHING,

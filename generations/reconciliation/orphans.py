@@ -60,7 +60,7 @@ def _request_of(attempt: Attempt, unclaimed: dict[str, datetime]) -> str:
     first, last = attempt.sent_at - CLOCK_SKEW, attempt.sent_at + LONGEST
     if not any(first <= billed_at <= last for billed_at in unclaimed.values()):
         return ""
-    end = min(last, clock.now())
+    end = min(last, clock.now() + CLOCK_SKEW)
     history = lifecycle.fal_client().find_requests(attempt.generation.engine, start=first, end=end)
     same = [past for past in history if past.request_id in unclaimed and past.inputs == attempt.sent_inputs]
     return min(same, key=lambda past: _distance(past, attempt)).request_id if same else ""

@@ -68,7 +68,9 @@ def reconcile(*, start: datetime | None = None, end: datetime | None = None) -> 
 def _reconcile(start: datetime | None, end: datetime | None, *, now: datetime) -> Outcome:
     is_usual = start is None and end is None
     oldest = now - REACH
-    first, last = max(start or _resume_at(oldest), oldest), min(end or now, now)
+    # fal is asked in whole seconds, and its clock may be ahead of ours.
+    ahead = now + orphans.CLOCK_SKEW
+    first, last = max(start or _resume_at(oldest), oldest), min(end or ahead, ahead)
     read, changed = set[str](), 0
     for begin, until in _slices(first, last):
         for page in fal_client().billing_pages(start=begin, end=until):
@@ -76,7 +78,7 @@ def _reconcile(start: datetime | None, end: datetime | None, *, now: datetime) -
             changed += classes.classify(ids)
             read |= ids
         if is_usual:
-            _note(read_until=until)
+            _note(read_until=min(until, now))
     changed += classes.classify(_captured_without_row(oldest))
     changed += classes.classify(_asked_for(oldest, now=now))
     attached = orphans.attach(since=oldest)
