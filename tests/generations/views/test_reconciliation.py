@@ -16,6 +16,7 @@ from accounts.models import Membership, User
 from generations import fal, metrics, queue, reconciliation, tasks
 from generations.models import Attempt, Bill, BillCursor, BillMatch
 from generations.reconciliation import bills, classes
+from tests.concurrency.together import together
 from tests.generations.views.conftest import ordered, ready, signed_in
 
 URL = "/operations/bills/"
@@ -85,6 +86,14 @@ def test_a_duplicate_adds_nothing_and_a_correction_is_the_last_word(rows: None) 
         words = fal.BillingEvent("theirs", "fal-ai/a/b", at, Decimal(1), Decimal(cost), Decimal(cost))
         classes.classify(bills.keep([words]))
         assert BillMatch.objects.get(request_id="theirs").fal_usd == Decimal(cost)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.concurrency
+def test_two_runs_at_once_write_each_bill_and_each_row_once() -> None:
+    page = [event(f"request-{number}") for number in range(20)]
+    together([lambda: classes.classify(bills.keep(page))] * 4)
+    assert Bill.objects.count() == BillMatch.objects.count() == 20
 
 
 def test_a_page_with_a_row_that_cannot_be_read_is_not_written_in_part(db: None) -> None:
