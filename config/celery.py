@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "sweep": {"task": queue.SWEEP, "schedule": 15.0, "options": _kept(60)},
     # Rung far oftener than the week it is for: a beat that was away, or an answer that failed, delays it by hours.
     "sync_prices": {"task": queue.SYNC_PRICES, "schedule": 4 * 3600.0, "options": _kept(3600)},
+    # Every hour, for whoever has not come through today.
+    "reconcile": {"task": queue.RECONCILE, "schedule": 3600.0, "options": _kept(600)},
 }
 
 

@@ -18,11 +18,12 @@ from prometheus_client.registry import Collector
 
 from accounts import clock
 from accounts.models import Wallet
-from generations import pulse, queue, stuck
+from generations import pulse, queue, reconciliation, stuck
 from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation
 from generations.states import State
 
 WINDOW = timedelta(hours=1)
+BILLS_WINDOW = timedelta(days=30)
 
 
 def exposition() -> bytes:
@@ -44,6 +45,7 @@ class Installation(Collector):
         yield from _last_hour(now)
         yield from _latencies(now)
         yield from _estimates(now)
+        yield from _bills(now)
         yield from _signs_of_life()
 
 
@@ -221,6 +223,24 @@ def _estimates(now: datetime) -> Iterator[Metric]:
         for quantile, value in zip(("0.5", "0.9"), values or (), strict=False):
             family.add_metric([quantile], value)
         yield family
+
+
+def _bills(now: datetime) -> Iterator[Metric]:
+    """fal's bills of the last thirty days, as the last reconciliation found them; nothing before the first."""
+    run = reconciliation.last_run()
+    if run is None or run.finished_at is None:
+        return
+    found = reconciliation.summary(start=now - BILLS_WINDOW)
+    yield from _gauge(
+        "fal_unexplained_usd", "Of fal's bills, 30 days, either way.", float(found.unexplained_usd)
+    )
+    yield from _gauge(
+        "reconciliation_age_seconds", "Time since a reconciliation came through.", _age(run.finished_at, now)
+    )
+    family = GaugeMetricFamily("clipledger_fal_bills", "Requests of 30 days, by class.", labels=["class"])
+    for line in found.lines:
+        family.add_metric([line.kind], line.count)
+    yield family
 
 
 def _signs_of_life() -> Iterator[Metric]:

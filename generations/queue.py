@@ -30,6 +30,7 @@ SWEEP = "generations.sweep"
 LATE = "generations.late"
 REQUEST_MAIL = "generations.request_mail"
 SYNC_PRICES = "generations.sync_prices"
+RECONCILE = "generations.reconcile"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
@@ -44,7 +45,7 @@ BELL_SECONDS = 1.0
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
 TASK_NAMES = frozenset(
-    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL, SYNC_PRICES}
+    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL, SYNC_PRICES, RECONCILE}
 )
 
 

@@ -5,11 +5,14 @@ No task retries through the broker: "when next" is a column, and the sweep rings
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import shared_task, signals
 
-from generations import asking, lifecycle, media, prices, pulse, queue
+from generations import asking, fal, lifecycle, media, prices, pulse, queue, reconciliation
+
+log = logging.getLogger(__name__)
 
 
 @signals.worker_ready.connect
@@ -67,3 +70,14 @@ def request_mail(request_id: str) -> None:
 def sync_prices() -> None:
     """Hold fal's list prices against ours, once a week by the rows."""
     prices.sync_if_due()
+
+
+@shared_task(name=queue.RECONCILE)
+def reconcile() -> None:
+    """Compare the books with fal's, if nobody did lately; what breaks off is tried again by the next bell."""
+    if not reconciliation.is_due():
+        return
+    try:
+        reconciliation.reconcile()
+    except fal.FalError as error:
+        log.warning("fal's bills could not be read: %s: %s", type(error).__name__, error)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from generations import queue
-from generations.admin import prices  # noqa: F401 - its pages register themselves
+from generations.admin import bills, prices  # noqa: F401 - its pages register themselves
 from generations.admin.rooms import ReadOnly, ReadOnlyInline, change_url, link, list_url
 from generations.models import (
     Attempt,

@@ -36,6 +36,7 @@ from generations.fal.errors import (
     TryLater,
 )
 from generations.fal.outcomes import Fault, Outcome, Phase, judge
+from generations.fal.platform import IDS_PER_CALL
 from generations.fal.types import (
     BillingEvent,
     CancelAnswer,
@@ -53,6 +54,7 @@ from generations.fal.types import (
 from generations.fal.watch import AsyncFal
 
 __all__ = [
+    "IDS_PER_CALL",
     "AccountLocked",
     "AccountMisconfigured",
     "AsyncFal",

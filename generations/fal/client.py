@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -123,6 +123,10 @@ class FalClient:
     ) -> tuple[BillingEvent, ...]:
         """What fal took in US dollars, per request; without `start` fal looks back one day. Needs the admin key."""
         return self._platform.billing_events(request_ids, start=start)
+
+    def billing_pages(self, *, start: datetime, end: datetime) -> Iterator[tuple[BillingEvent, ...]]:
+        """See `Platform.billing_pages`."""
+        return self._platform.billing_pages(start=start, end=end)
 
     def pricing(self, endpoint_ids: Sequence[str]) -> tuple[Price, ...]:
         """fal's list prices."""

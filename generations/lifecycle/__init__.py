@@ -27,6 +27,8 @@ from generations.lifecycle.errors import (
 from generations.lifecycle.ingesting import ingest
 from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
+from generations.lifecycle.lost import adopt_given_up
+from generations.lifecycle.lost import resolve_all as resolve_lost
 from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
 from generations.lifecycle.ordering import (
     Approved,
@@ -58,6 +60,7 @@ __all__ = [
     "Quote",
     "UnknownDelivery",
     "Waiting",
+    "adopt_given_up",
     "binding_quote",
     "bring_late",
     "called_about",
@@ -80,6 +83,7 @@ __all__ = [
     "record_delivery",
     "reorder",
     "request",
+    "resolve_lost",
     "ring_waiting",
     "send_cancel",
     "sweep",

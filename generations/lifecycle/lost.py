@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts import clock
 from generations import fal, trace
-from generations.lifecycle import attempts, moves
+from generations.lifecycle import attempts, late, moves
 from generations.lifecycle.connection import fal_client
 from generations.lifecycle.timeouts import peak_seconds
-from generations.models import Attempt
-from generations.states import AttemptState, State
+from generations.models import Attempt, Generation
+from generations.states import OPEN_ATTEMPTS, AttemptState, State
 
 log = logging.getLogger(__name__)
 
@@ -92,3 +92,35 @@ def _look_again(attempt: Attempt, now: datetime) -> bool:
             at = now + timedelta(seconds=max(settings.LOST_AFTER_SECONDS / 3, 1))
             moves.touch(generation, now=now, next_check_at=at)
     return False
+
+
+def resolve_all() -> int:
+    """Look every lost attempt up, due or not; how many that settled."""
+    rows = Generation.objects.filter(state=State.SUBMITTED, attempts__state=AttemptState.LOST)
+    return sum(resolve(pk) for pk in rows.values_list("pk", flat=True))
+
+
+@trace.of("attempt")
+def adopt_given_up(attempt_id: int, request_id: str) -> bool:
+    """fal had, and billed, an attempt that was given up without an answer. False where it has a request by now.
+
+    Nothing is charged: the hold went back. The clip, if fal still has it, is brought home and offered (see `late`).
+    """
+    attempt = Attempt.objects.select_related("generation").get(pk=attempt_id)
+    receipt = fal_client().locate(attempt.generation.engine, request_id)
+    rows = Attempt.objects.filter(pk=attempt_id, request_id="").exclude(state__in=OPEN_ATTEMPTS)
+    try:
+        with transaction.atomic():
+            changed = rows.update(
+                request_id=receipt.request_id,
+                status_url=receipt.status_url,
+                response_url=receipt.response_url,
+                cancel_url=receipt.cancel_url,
+                is_maybe_billed=True,
+            )
+            if changed:
+                late.expect(attempt_id)
+    except IntegrityError:
+        log.warning("request %s is another attempt's by now", request_id)
+        return False
+    return changed == 1

@@ -4,12 +4,16 @@ from generations.models.asking import CreditRequest, CreditRequestPicture, Credi
 from generations.models.breakers import Breaker
 from generations.models.generation import Generation, GenerationPicture, GenerationQuerySet
 from generations.models.prices import ListPrice, PriceProposal, PriceVersion
+from generations.models.reconciliation import Bill, BillCursor, BillMatch
 from generations.models.spend import CostNote, DailySpend, SpendCursor
 from generations.models.traffic import Attempt, Delivery, DispatchPause, LogLine
 from generations.models.works import LateClip, Output, Picture
 
 __all__ = [
     "Attempt",
+    "Bill",
+    "BillCursor",
+    "BillMatch",
     "Breaker",
     "CostNote",
     "CreditRequest",

@@ -288,7 +288,7 @@ class Clock:
             endpoint_id=job["endpoint_id"],
             at=time.time(),
             units=units,
-            unit_price=unit_price,
+            unit_price=unit_price * self.options.price_factor,
         )
         if self.options.balance_usd - self.store.spent_usd() <= 0 and not self.options.locked:
             self.options.adjust({"locked": True})

@@ -13,6 +13,9 @@ ADJUSTABLE = {
     "balance_usd": float,
     "bill_run_422": bool,
     "billing_delay_seconds": float,
+    "billing_page": int,
+    "fail_billing": int,
+    "price_factor": float,
     "webhook_retry_seconds": float,
     "webhook_attempts": int,
     "locked": str,
@@ -22,7 +25,11 @@ ADJUSTABLE = {
 
 @dataclass
 class Options:
-    """One sandbox's settings; `locked` holds the reason while the account is locked and is empty otherwise."""
+    """One sandbox's settings; `locked` holds the reason while the account is locked and is empty otherwise.
+
+    `price_factor` is how much dearer fal has become than the catalogue says; the next `fail_billing` reads of the
+    billing events end in a 500; `billing_page` is how many of them fit on a page.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8900
@@ -37,6 +44,9 @@ class Options:
     balance_usd: float = 10_000.0
     bill_run_422: bool = True
     billing_delay_seconds: float = 0.0
+    billing_page: int = 10_000
+    fail_billing: int = 0
+    price_factor: float = 1.0
     webhook_retry_seconds: float = 2.0
     webhook_attempts: int = 10
     locked: str = ""

@@ -18,7 +18,7 @@ from generations.sandbox.webhooks import USER_ID, absolute
 
 MOST_IDS = 50
 HISTORY_SECONDS = 24 * 3600
-PAGE, MOST_EVENTS = 100, 10_000
+PAGE = 100
 STATUSES = {"success": (200, 299), "user_error": (400, 499), "error": (500, 599)}
 NANO = 1_000_000_000
 
@@ -28,8 +28,9 @@ async def pricing(request: web.Request) -> web.Response:
     front.need_key(request)
     ids = _ids(request, "endpoint_id") or [engine.endpoint_id for engine in catalogue.engines()]
     specs = [(each, engines.find(each)) for each in ids]
+    factor = request.app[DESK].options.price_factor
     prices = [
-        {"endpoint_id": each, "unit_price": spec.unit_price, "unit": "units", "currency": "USD"}
+        {"endpoint_id": each, "unit_price": spec.unit_price * factor, "unit": "units", "currency": "USD"}
         for each, spec in specs
         if spec and spec.engine.price.rule
     ]
@@ -37,16 +38,22 @@ async def pricing(request: web.Request) -> web.Response:
 
 
 async def billing_events(request: web.Request) -> web.Response:
-    """What was really taken, one row per billed request, once the index has caught up."""
+    """What was really taken, one row per billed request, once the index has caught up. Newest first, in pages."""
     front.need_admin_key(request)
     options = request.app[DESK].options
+    if options.fail_billing > 0:
+        options.fail_billing -= 1
+        raise front.platform_error(web.HTTPInternalServerError, "server_error", "Internal server error")
     where, values = ["at <= ?"], [time.time() - options.billing_delay_seconds]
     where, values = _filtered(where, values, "request_id", _ids(request, "request_id"))
     where, values = _filtered(where, values, "endpoint_id", _ids(request, "endpoint_id"))
     where, values = _within(where, values, request, "at")
-    sql = f"SELECT * FROM bills WHERE {' AND '.join(where)} ORDER BY at DESC LIMIT {MOST_EVENTS}"
-    events = [_event(row) for row in request.app[DESK].store.rows(sql, *values)]
-    return answer({"billing_events": events, "next_cursor": None, "has_more": False})
+    limit, offset = _page(request, most=max(options.billing_page, 1))
+    sql = f"SELECT * FROM bills WHERE {' AND '.join(where)} ORDER BY at DESC, request_id LIMIT ? OFFSET ?"
+    rows = request.app[DESK].store.rows(sql, *values, limit + 1, offset)
+    cursor = str(offset + limit) if len(rows) > limit else None
+    events = [_event(row) for row in rows[:limit]]
+    return answer({"billing_events": events, "next_cursor": cursor, "has_more": cursor is not None})
 
 
 def _event(row: Row) -> dict[str, Any]:
@@ -179,11 +186,11 @@ def _when(request: web.Request, name: str, default: float) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _page(request: web.Request) -> tuple[int, int]:
-    limit, cursor = request.query.get("limit", str(PAGE)), request.query.get("cursor", "0")
+def _page(request: web.Request, *, most: int = PAGE) -> tuple[int, int]:
+    limit, cursor = request.query.get("limit", str(most)), request.query.get("cursor", "0")
     if not (limit.isdigit() and cursor.isdigit()):
         raise front.platform_error(web.HTTPBadRequest, "validation_error", "limit and cursor must be numbers")
-    return min(max(int(limit), 1), PAGE), int(cursor)
+    return min(max(int(limit), 1), most), int(cursor)
 
 
 def _iso(at: float) -> str:

@@ -15,6 +15,7 @@ from generations.views.operations import (
     operations_sweep,
 )
 from generations.views.receipts import receipt, receipt_file
+from generations.views.reconciliation import bills, bills_file
 from generations.views.reordering import reorder
 from generations.views.reports import reports, reports_file
 from generations.views.requests import request, request_by_mail, request_withdraw, requests
@@ -25,6 +26,8 @@ from generations.views.updates import updates
 
 __all__ = [
     "ask",
+    "bills",
+    "bills_file",
     "cancel",
     "clip",
     "engines",
