@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
+from accounts import alerts
 from generations import lifecycle, media, pulse, queue
 
 
@@ -54,3 +55,9 @@ def process_delivery(delivery_id: str) -> None:
 def sweep() -> None:
     """Move on what is stuck."""
     lifecycle.sweep()
+
+
+@shared_task(name=queue.ALERT)
+def alert() -> None:
+    """Send the alerts that are due: by mail and to webhooks."""
+    alerts.deliver()
