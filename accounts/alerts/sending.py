@@ -1,5 +1,5 @@
-"""The outbox on its way out. A notice is put off before it is tried, and marked as sent after: whoever is killed between
-the two leaves it due again. Two senders at once never take the same one.
+"""The outbox on its way out. A notice is put off before it is tried and marked as sent after it: whoever is killed in
+between leaves it due again. Two senders at once never take the same one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a team is told about its credits, to whom it goes, and what became of it. `accounts.alerts` is the only writer."""
+"""What a team is told about its credits, to whom it goes, and what came of it. `accounts.alerts` alone writes it."""
 
 from __future__ import annotations
 
