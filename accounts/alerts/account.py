@@ -34,7 +34,7 @@ def account_locked(reason: str, *, since: datetime) -> int:
 
 
 def account_balance(amount_usd: Decimal) -> int:
-    """What is left of the prepaid balance; how many teams were told that it is low. Above, the next low is a new one."""
+    """What is left of the prepaid balance; how many teams were told that it is low. Above, the next is a new one."""
     bar = settings.ALERTS["LOW_BALANCE_USD"]
     if amount_usd >= bar:
         rows = Alert.objects.filter(kind=Alert.Kind.FAL_LOW, window=RUNNING)

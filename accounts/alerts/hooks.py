@@ -1,7 +1,7 @@
 """Outgoing webhooks: where they may lead, how they are signed, and one try to post.
 
-Signed as Standard Webhooks 1.0 says (https://www.standardwebhooks.com), for which receivers find libraries: `webhook-id`
-is the same over all tries, `webhook-timestamp` is the try's, `webhook-signature` is HMAC-SHA256 over
+Signed as Standard Webhooks 1.0 says (https://www.standardwebhooks.com), for which there are libraries: `webhook-id` is
+the same over all tries, `webhook-timestamp` is the try's, `webhook-signature` is HMAC-SHA256 over
 "id.timestamp.body" with the decoded secret. The body carries `text` on top, as Slack and its likes want it.
 """
 
@@ -158,7 +158,7 @@ def _signed(notice: Notice, hook: AlertHook, body: bytes) -> list[tuple[str, str
 
 
 def _body(notice: Notice) -> bytes:
-    """The same over all tries. `text` is escaped as Slack wants it: a member's name mentions nobody and links nowhere."""
+    """The same over all tries. `text` is escaped for Slack: a member's name mentions nobody and is no link."""
     alert = notice.alert
     safe = alert.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     content: dict[str, Any] = {
