@@ -23,8 +23,8 @@ from accounts.models import AlertHook, HookCall, Membership, Notice
 
 log = logging.getLogger(__name__)
 
-# Minutes until the next try, after the first, the second...; then it is given up: after about two days.
-BACK_OFF_MINUTES = (1, 5, 15, 60, 180, 360, 720, 1440)
+# Minutes until the next try, after the first, the second...; after the eighth it is given up: 22 hours.
+BACK_OFF_MINUTES = (1, 5, 15, 60, 180, 360, 720, 720)
 # A person gets one mail in this time, with everything in it; the first goes at once.
 DIGEST_MINUTES = 15
 DIGEST_LINES = 20
