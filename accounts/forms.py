@@ -15,11 +15,13 @@ from allauth.account.forms import (
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
-from accounts.models import User
+from accounts.models import Team, User
+from accounts.models.alerts import MOST_PERCENT
 from accounts.models.money import Period, Source
 from accounts.models.people import Role
 
 MOST_CREDITS = 10**12
+MOST_THRESHOLDS = 10
 
 
 PERIODS = [
@@ -172,6 +174,60 @@ class ExtensionForm(_Once):
 
 class VoidForm(_Once):
     reason = forms.CharField(label="Reason", max_length=300, help_text=REASON_HELP)
+
+
+class PercentsField(forms.CharField):
+    """ "50, 80, 100" as whole numbers, each once, in order; empty is none."""
+
+    widget = forms.TextInput({"inputmode": "numeric", "autocomplete": "off"})
+
+    def clean(self, value: Any) -> list[int]:
+        words = super().clean(value).replace("%", " ").replace(",", " ").replace(";", " ").split()
+        if not all(
+            word.isascii() and word.isdigit() and 1 <= int(word[:6]) <= MOST_PERCENT for word in words
+        ):
+            raise forms.ValidationError(f"Write whole numbers from 1 to {MOST_PERCENT}, such as 50, 80, 100.")
+        if len(words) > MOST_THRESHOLDS:
+            raise forms.ValidationError(f"At most {MOST_THRESHOLDS} of them.")
+        return sorted({int(word) for word in words})
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+class AlertSettingsForm(forms.Form):
+    """What a team wants to be told, and who gets mail."""
+
+    wallet_percents = PercentsField(
+        label="Wallet, in percent",
+        required=False,
+        max_length=100,
+        help_text="Of what was there right after credits last came in.",
+    )
+    budget_percents = PercentsField(
+        label="Each budget, in percent", required=False, max_length=100, help_text="In its running period."
+    )
+    is_burn_watched = forms.BooleanField(
+        label="Tell of members who take far more than they use to", required=False
+    )
+    is_mailed = forms.BooleanField(label="Send mail", required=False)
+    is_member_mailed = forms.BooleanField(label="Mail members about their own budgets", required=False)
+    mailed_users = forms.ModelMultipleChoiceField(
+        label="Who gets the team's mail",
+        queryset=User.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        active = team.memberships.filter(is_active=True)
+        field = self.fields["mailed_users"]
+        field.queryset = User.objects.filter(pk__in=active.values("user")).order_by("name", "pk")  # type: ignore[attr-defined]
+
+
+class HookForm(forms.Form):
+    url = forms.CharField(label="Address", max_length=500, widget=forms.URLInput({"autocomplete": "off"}))
 
 
 class RoleForm(forms.Form):

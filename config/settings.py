@@ -14,7 +14,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from config import logs
+from config import alerts, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -356,6 +356,7 @@ BREAKER_WINDOW_SECONDS = env.float("BREAKER_WINDOW_SECONDS", default=600)
 BREAKER_PROBE_SECONDS = env.float("BREAKER_PROBE_SECONDS", default=30)
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
+ALERTS = alerts.rules(env)
 
 # --- The book's signed heads (accounts/ledger/heads.py) ------------------------------------------------------------
 # 32 random bytes in hexadecimal; without it the key follows from SECRET_KEY, and changes with it.

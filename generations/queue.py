@@ -31,6 +31,7 @@ LATE = "generations.late"
 REQUEST_MAIL = "generations.request_mail"
 SYNC_PRICES = "generations.sync_prices"
 RECONCILE = "generations.reconcile"
+ALERT = "generations.alert"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
@@ -45,7 +46,7 @@ BELL_SECONDS = 1.0
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
 TASK_NAMES = frozenset(
-    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL, SYNC_PRICES, RECONCILE}
+    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE} | {REQUEST_MAIL, SYNC_PRICES, RECONCILE, ALERT}
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
+from accounts import alerts
 from generations import asking, fal, lifecycle, media, prices, pulse, queue, reconciliation
 
 log = logging.getLogger(__name__)
@@ -81,3 +82,9 @@ def reconcile() -> None:
         reconciliation.reconcile()
     except fal.FalError as error:
         log.warning("fal's bills could not be read: %s: %s", type(error).__name__, error)
+
+
+@shared_task(name=queue.ALERT)
+def alert() -> None:
+    """Send the alerts that are due: by mail and to webhooks."""
+    alerts.deliver()

@@ -1,5 +1,5 @@
 """The Django admin for people and money. Money is for reading: the ledger changes it, and writes a new row."""
 
-from accounts.admin import money, people
+from accounts.admin import alerts, money, people
 
-__all__ = ["money", "people"]
+__all__ = ["alerts", "money", "people"]

@@ -1,5 +1,14 @@
 """The tables of people and of money; the ledger alone writes the second kind."""
 
+from accounts.models.alerts import (
+    Alert,
+    AlertCursor,
+    AlertHook,
+    AlertSettings,
+    Dismissal,
+    HookCall,
+    Notice,
+)
 from accounts.models.entries import Draw, Entry, SignedHead
 from accounts.models.money import (
     Budget,
@@ -13,16 +22,23 @@ from accounts.models.people import Invitation, Membership, Team, User
 from accounts.models.rules import EngineRule
 
 __all__ = [
+    "Alert",
+    "AlertCursor",
+    "AlertHook",
+    "AlertSettings",
     "Budget",
     "BudgetPeriod",
+    "Dismissal",
     "Draw",
     "EngineRule",
     "Entry",
     "Grant",
     "Hold",
     "HoldBudget",
+    "HookCall",
     "Invitation",
     "Membership",
+    "Notice",
     "SignedHead",
     "Team",
     "User",

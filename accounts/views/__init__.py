@@ -1,5 +1,14 @@
 """Pages of people and money."""
 
+from accounts.views.alerts import (
+    alert_dismiss,
+    alert_hook,
+    alert_hook_remove,
+    alert_settings,
+    alert_test,
+    alerts,
+    alerts_dismiss,
+)
 from accounts.views.entrance import sign_in, signup_closed
 from accounts.views.grants import grant, grant_add, grant_extend, grant_void
 from accounts.views.invitations import invitation
@@ -17,6 +26,13 @@ from accounts.views.team import (
 from accounts.views.wallet import wallet
 
 __all__ = [
+    "alert_dismiss",
+    "alert_hook",
+    "alert_hook_remove",
+    "alert_settings",
+    "alert_test",
+    "alerts",
+    "alerts_dismiss",
     "budget",
     "budget_remove",
     "default_budget",

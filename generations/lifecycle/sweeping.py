@@ -15,6 +15,7 @@ from accounts import clock, ledger
 from accounts.models import Hold
 from generations import fal, media, pulse, queue, spend
 from generations.lifecycle import (
+    alarms,
     attempts,
     breaking,
     costs,
@@ -188,6 +189,10 @@ def _rolled_up() -> int:
     return spend.roll_up_due()
 
 
+def _alerts() -> int:
+    return alarms.look()
+
+
 STEPS: tuple[Callable[[], int], ...] = (
     _from_the_future,
     _sent_by_the_dead,
@@ -204,5 +209,6 @@ STEPS: tuple[Callable[[], int], ...] = (
     _expired_credits,
     _unpriced,
     _rolled_up,
+    _alerts,
     _files_in_the_making,
 )

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import unquote, urljoin
 
 import httpcore
 import httpx
 from django.conf import settings
 
+from accounts import addresses
+from accounts.addresses import Address
 from accounts.models import Team, User
-from generations.media import addresses
-from generations.media.addresses import Address
+from accounts.pinned import PinnedBackend
 from generations.media.errors import PictureRefused
 from generations.media.pictures import keep_still, too_large
 from generations.media.stills import TAKEN, normalise
@@ -114,7 +114,7 @@ def _parsed(text: str, rules: FetchRules) -> tuple[httpx.URL, int]:
 def _get(target: _Target, rules: FetchRules, ends_at: float) -> bytes | _Redirect:
     """One request to one checked hop."""
     waits = dict.fromkeys(("connect", "read", "write", "pool"), rules.idle_seconds)
-    backend = _PinnedBackend(target.addresses, ends_at)
+    backend = PinnedBackend(target.addresses, ends_at)
     try:
         with (
             httpcore.ConnectionPool(ssl_context=rules.tls, network_backend=backend) as pool,
@@ -153,72 +153,3 @@ def _capped(chunks: Iterable[bytes]) -> bytes:
         if len(content) > settings.MAX_PICTURE_BYTES:
             raise too_large()
     return bytes(content)
-
-
-class _PinnedBackend(httpcore.SyncBackend):
-    """Connects to checked addresses only, and lets no single wait go past the end of the whole."""
-
-    def __init__(self, checked: Sequence[Address], ends_at: float) -> None:
-        self._checked = checked
-        self._ends_at = ends_at
-
-    def connect_tcp(
-        self,
-        host: str,  # noqa: ARG002  the name is for TLS; the checked addresses are where we go
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        *others, last = self._checked
-        for address in others:
-            try:
-                return self._connect(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return self._connect(last, port, timeout, local_address, socket_options)
-
-    def _connect(
-        self,
-        address: Address,
-        port: int,
-        timeout: float | None,
-        local_address: str | None,
-        socket_options: Iterable[Any] | None,
-    ) -> httpcore.NetworkStream:
-        wait = _left(self._ends_at, timeout)
-        stream = super().connect_tcp(str(address), port, wait, local_address, socket_options)
-        return _TimedStream(stream, self._ends_at)
-
-
-class _TimedStream(httpcore.NetworkStream):
-    """A connection whose waits all end when the whole has to: a server that drips bytes cannot hold us."""
-
-    def __init__(self, stream: httpcore.NetworkStream, ends_at: float) -> None:
-        self._stream = stream
-        self._ends_at = ends_at
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._ends_at, timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._ends_at, timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        wait = _left(self._ends_at, timeout)
-        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, wait), self._ends_at)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _left(ends_at: float, timeout: float | None) -> float:
-    left = ends_at - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("the time for the whole is over")
-    return left if timeout is None else min(left, timeout)

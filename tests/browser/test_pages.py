@@ -23,6 +23,8 @@ PAGES = {
     "library": "/library/",
     "wallet": "/wallet/",
     "reports": "/reports/?period=90&at=2026-01-01T12:00",
+    "alerts": "/alerts/",
+    "alert settings": "/alerts/settings/",
     "team": "/team/",
     "budget": "/team/members/{member}/budget/",
     "engines": "/team/engines/",

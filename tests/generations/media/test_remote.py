@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from accounts.addresses import Address, is_public
 from accounts.models import Team, User
 from generations.media import PictureRefused, accept_picture_url
-from generations.media.addresses import Address, is_public
 from generations.media.remote import FetchRules, fetch_picture
 from generations.models import Picture
 from tests.generations.media.makers import Handler, Server, body, encoded, picture, redirect

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from generations.media.addresses import is_public, resolve
+from accounts.addresses import is_public, resolve
 
 PRIVATE = [
     "127.0.0.1",
