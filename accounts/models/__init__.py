@@ -1,5 +1,6 @@
 """The tables of people and of money; the ledger alone writes the second kind."""
 
+from accounts.models.audit import AuditRecord
 from accounts.models.entries import Draw, Entry, SignedHead
 from accounts.models.money import (
     Budget,
@@ -13,6 +14,7 @@ from accounts.models.people import Invitation, Membership, Team, User
 from accounts.models.rules import EngineRule
 
 __all__ = [
+    "AuditRecord",
     "Budget",
     "BudgetPeriod",
     "Draw",

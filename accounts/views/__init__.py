@@ -1,5 +1,6 @@
 """Pages of people and money."""
 
+from accounts.views.audit_log import audit_file, audit_log
 from accounts.views.entrance import sign_in, signup_closed
 from accounts.views.grants import grant, grant_add, grant_extend, grant_void
 from accounts.views.invitations import invitation
@@ -17,6 +18,8 @@ from accounts.views.team import (
 from accounts.views.wallet import wallet
 
 __all__ = [
+    "audit_file",
+    "audit_log",
     "budget",
     "budget_remove",
     "default_budget",

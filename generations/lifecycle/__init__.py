@@ -27,7 +27,14 @@ from generations.lifecycle.errors import (
 from generations.lifecycle.ingesting import ingest
 from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
-from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
+from generations.lifecycle.operating import (
+    give_up,
+    lift_pause,
+    look_now,
+    probe_engine_now,
+    probe_now,
+    sweep_now,
+)
 from generations.lifecycle.ordering import Quote, quote, request
 from generations.lifecycle.reordering import Move, reorder
 from generations.lifecycle.sweeping import ring_waiting, sweep
@@ -59,6 +66,7 @@ __all__ = [
     "give_up",
     "ingest",
     "keep_late",
+    "lift_pause",
     "look_now",
     "observe",
     "observe_many",
@@ -72,6 +80,7 @@ __all__ = [
     "ring_waiting",
     "send_cancel",
     "sweep",
+    "sweep_now",
     "unknown",
     "waiting_line",
     "waiting_position",
