@@ -28,6 +28,7 @@ CANCEL = "generations.cancel"
 PROCESS_DELIVERY = "generations.process_delivery"
 SWEEP = "generations.sweep"
 LATE = "generations.late"
+CHECK_BOOKS = "generations.check_books"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
@@ -41,7 +42,7 @@ BELL_SECONDS = 1.0
 # What fails within this time was a connection the broker had closed meanwhile; a fresh one is tried at once.
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
-TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE})
+TASK_NAMES = frozenset({DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, CHECK_BOOKS})
 
 
 def queue_of(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
-from generations import lifecycle, media, pulse, queue
+from generations import lifecycle, media, proving, pulse, queue
 
 
 @signals.worker_ready.connect
@@ -54,3 +54,9 @@ def process_delivery(delivery_id: str) -> None:
 def sweep() -> None:
     """Move on what is stuck."""
     lifecycle.sweep()
+
+
+@shared_task(name=queue.CHECK_BOOKS)
+def check_books() -> None:
+    """Prove the books, once a day."""
+    proving.daily()

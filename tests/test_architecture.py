@@ -22,7 +22,7 @@ LEVELS = (
     ("models", "migrations"),
     ("audit", "ledger", "ledger_check", "media", "words", "spend"),
     ("lifecycle", "people"),
-    ("tasks", "watcher", "webhooks", "metrics", "stuck", "estimates", "management"),
+    ("tasks", "watcher", "webhooks", "metrics", "stuck", "proving", "estimates", "management"),
     ("workspace", "permissions", "adapters"),
     ("views", "forms", "read_only", "admin", "api", "urls", "templatetags", "context_processors", "live"),
 )
