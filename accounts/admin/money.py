@@ -186,7 +186,7 @@ class EntryAdmin(ReadOnly):
     ordering = ["-created_at", "-id"]
     readonly_fields = ["wallet_link", "hold_link", "user_link", "actor_link", "related"]
     inlines = [DrawInline]
-    export_extra = {"draws": Subquery(_DRAWS_IN_WORDS)}
+    export_extra = {"draws_in_words": Subquery(_DRAWS_IN_WORDS)}
 
     @admin.display(description="digest", ordering="sha256")
     def digest(self, entry: Entry) -> str:

@@ -79,7 +79,7 @@ def test_the_file_has_the_filtered_rows_with_draws_and_digest_and_no_formula(aud
     entry = wallet.entries.get(kind="hold")
     assert [row["sha256"] for row in found] == [entry.sha256]
     assert found[0]["reason"] == "'=1+1"
-    assert found[0]["draws"] == f"grant {wallet.grants.get().pk}: remaining to held 7"
+    assert found[0]["draws_in_words"] == f"grant {wallet.grants.get().pk}: remaining to held 7"
     assert found[0]["wallet"] == wallet.team.slug
 
 
@@ -129,5 +129,5 @@ def test_lists_ask_as_little_of_a_hundred_rows_as_of_ten(auditor: Client) -> Non
 
     grow(10)
     few = asked()
-    grow(90)
+    grow(90)  # a hundred in all
     assert asked() == few
