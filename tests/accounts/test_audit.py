@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.db import ProgrammingError, connection, transaction
@@ -20,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts import audit, ledger, people
-from accounts.models import AuditRecord, Entry, Membership, User
+from accounts.models import AuditRecord, Entry, Membership
 from accounts.models.people import Role
 from accounts.urls import entrance, urlpatterns
 from tests.factories import MembershipFactory, TeamFactory, UserFactory, fill, ip_address
@@ -360,56 +359,3 @@ def test_the_page_goes_back_in_time_and_asks_the_same_few_questions_however_long
     seen = [line.record.pk for page in (first, second) for line in page.context["lines"]]
     assert seen == sorted(set(seen), reverse=True)
     assert "← Newest" in second.content.decode()
-
-
-# --- Staff ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(UserFactory(is_staff=True, is_superuser=True))
-    return client
-
-
-def test_what_staff_change_about_people_is_told_with_before_and_after(staff: Client, scene: Scene) -> None:
-    team, membership = scene.admin.team, scene.member
-    inline = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
-    fields = {"name": team.name, "slug": team.slug, "time_zone": "UTC", "share_weight": 3}
-    assert (
-        staff.post(reverse("admin:accounts_team_change", args=[team.pk]), fields | inline).status_code == 302
-    )
-    row = AuditRecord.objects.get(action="team.changed")
-    assert (row.before, row.after, row.team) == ({"share_weight": 1}, {"share_weight": 3}, team)
-    data = {"user": membership.user_id, "team": team.pk, "role": "admin", "is_active": "on"}
-    url = reverse("admin:accounts_membership_change", args=[membership.pk])
-    assert staff.post(url, data).status_code == 302
-    row = AuditRecord.objects.get(action="membership.changed")
-    assert (row.before, row.after, row.team) == ({"role": "member"}, {"role": "admin"}, team)
-    assert row.actor and row.actor.is_staff
-
-
-def test_rights_inline_rows_and_passwords_that_staff_set_are_told_without_the_password(
-    staff: Client, scene: Scene
-) -> None:
-    user, membership = scene.member.user, scene.member
-    inline = {
-        "memberships-TOTAL_FORMS": 1,
-        "memberships-INITIAL_FORMS": 1,
-        "memberships-0-id": membership.pk,
-        "memberships-0-user": user.pk,
-        "memberships-0-team": membership.team_id,
-        "memberships-0-role": "admin",
-        "memberships-0-is_active": "on",
-    }
-    permission = Permission.objects.first()
-    assert permission
-    fields = {"email": user.email, "name": user.name, "is_active": "on", "user_permissions": [permission.pk]}
-    url = reverse("admin:accounts_user_change", args=[user.pk])
-    assert staff.post(url, fields | inline).status_code == 302
-    assert AuditRecord.objects.get(action="user.changed").after == {"user_permissions": [str(permission)]}
-    assert AuditRecord.objects.get(action="membership.changed").before == {"role": "member"}
-    url = reverse("admin:auth_user_password_change", args=[user.pk])
-    answer = staff.post(url, TWICE | {"usable_password": "true"})
-    assert answer.status_code == 302
-    assert AuditRecord.objects.get(action="user.password_changed").after == {"password": "changed"}
-    assert User.objects.get(pk=user.pk).check_password(NEW_PASSWORD)
