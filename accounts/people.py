@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from accounts import clock, ledger
+from accounts import audit, clock, ledger
 from accounts.models import Invitation, Membership, Team, User
 from accounts.models.people import Role
 
@@ -76,6 +76,8 @@ def invite(
             created_at=now,
             expires_at=now + timedelta(days=settings.INVITATION_DAYS),
         )
+        given = {"role": role, "budget_credits": budget_credits, "budget_period": invitation.budget_period}
+        audit.record("invitation.sent", subject=invitation, team=team, actor=invited_by, after=given)
     return invitation, token
 
 
@@ -115,12 +117,28 @@ def accept(token: str, *, user: User | None = None, name: str = "", password: st
     _give_budget(locked, member)
     locked.accepted_at, locked.accepted_by = clock.now(), member
     locked.save(update_fields=["accepted_at", "accepted_by"])
+    audit.record(
+        "invitation.accepted",
+        subject=membership,
+        team=locked.team,
+        actor=member,
+        after={"invitation": locked.pk, "role": membership.role, "is_active": True},
+    )
     return membership
 
 
+@transaction.atomic
 def revoke(invitation: Invitation) -> None:
     """Withdraw an invitation; one that is used, withdrawn or expired stays as it is."""
-    _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=clock.now())
+    now = clock.now()
+    if _open_for(invitation.team).filter(pk=invitation.pk).update(revoked_at=now):
+        audit.record(
+            "invitation.revoked",
+            subject=invitation,
+            team=invitation.team,
+            before={"revoked_at": None},
+            after={"revoked_at": now},
+        )
 
 
 @transaction.atomic
@@ -129,7 +147,7 @@ def set_role(membership: Membership, *, role: str) -> None:
     _lock(membership.team_id)
     if role != Role.ADMIN:
         _keep_one_admin(membership)
-    Membership.objects.filter(pk=membership.pk).update(role=role)
+    _update(membership, "membership.role_changed", role=str(role))
 
 
 @transaction.atomic
@@ -137,7 +155,17 @@ def remove(membership: Membership) -> None:
     """End a membership: holds in flight finish, nothing new can be asked for. Raises LastAdmin."""
     _lock(membership.team_id)
     _keep_one_admin(membership)
-    Membership.objects.filter(pk=membership.pk).update(is_active=False)
+    _update(membership, "membership.ended", is_active=False)
+
+
+def _update(membership: Membership, action: str, **values: str | bool) -> None:
+    """Under the team's lock; what is so already is no change."""
+    rows = Membership.objects.filter(pk=membership.pk)
+    before = rows.values(*values).get()
+    if before == values:
+        return
+    rows.update(**values)
+    audit.record(action, subject=membership, team=membership.team_id, before=before, after=values)
 
 
 def _lock(team_id: int) -> None:

@@ -27,6 +27,8 @@ urlpatterns = [
     path("team/members/<int:pk>/remove/", views.member_remove, name="member_remove"),
     path("team/members/<int:pk>/budget/", views.budget, name="budget"),
     path("team/members/<int:pk>/budget/remove/", views.budget_remove, name="budget_remove"),
+    path("team/audit/", views.audit_log, name="audit_log"),
+    path("team/audit.csv", views.audit_file, name="audit_file"),
     path("team/switch/", views.switch_team, name="switch_team"),
     path("invitation/<str:token>/", views.invitation, name="invitation"),
 ]

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 from django.conf import settings
 from kombu import Exchange, Queue
 
@@ -32,6 +33,12 @@ def _kept(seconds: int) -> dict[str, int]:
 
 app.conf.beat_schedule = {
     "dispatch": {"task": queue.DISPATCH, "schedule": 2.0, "options": _kept(10)},
+    # At a quiet hour, UTC; kept long enough for workers that are being replaced.
+    "check_books": {
+        "task": queue.CHECK_BOOKS,
+        "schedule": crontab(hour="3", minute="17"),
+        "options": _kept(3600),
+    },
     "sweep": {"task": queue.SWEEP, "schedule": 15.0, "options": _kept(60)},
     # Rung far oftener than the week it is for: a beat that was away, or an answer that failed, delays it by hours.
     "sync_prices": {"task": queue.SYNC_PRICES, "schedule": 4 * 3600.0, "options": _kept(3600)},

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
+from accounts import audit
 from accounts.workspace import current_membership
 from generations import trace
 
@@ -34,7 +35,7 @@ def request_id(
         came = request.headers.get("X-Request-ID", "")
         mine = came if REQUEST_ID.fullmatch(came) else uuid.uuid4().hex
         began_at = time.monotonic()
-        with trace.bound(request=mine):
+        with trace.bound(request=mine), audit.bound(request, mine):
             response = get_response(request)
             milliseconds = (time.monotonic() - began_at) * 1000
             log.info("%s %s %s %.0f ms", request.method, request.path, response.status_code, milliseconds)

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from accounts import clock
 from accounts.models import Wallet
-from generations import pulse, queue, reconciliation, stuck
+from generations import proving, pulse, queue, reconciliation, stuck
 from generations.models import Attempt, Breaker, Delivery, DispatchPause, Generation
 from generations.states import State
 
@@ -47,6 +47,7 @@ class Installation(Collector):
         yield from _estimates(now)
         yield from _bills(now)
         yield from _signs_of_life()
+        yield from _books(now)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
@@ -263,3 +264,13 @@ def _signs_of_life() -> Iterator[Metric]:
     for name, count in (bells or {}).items():
         family.add_metric([name], count)
     yield family
+
+
+def _books(now: datetime) -> Iterator[Metric]:
+    """Left out where no beat has had them checked, or nobody knows."""
+    latest = proving.last_check()
+    if latest is None:
+        return
+    at, breaches = latest
+    yield from _gauge("book_checked_seconds", "Time since the daily check of the books.", _age(at, now))
+    yield from _gauge("book_breaches", "Differences that check found. Must be 0.", breaches)

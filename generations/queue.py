@@ -32,6 +32,7 @@ REQUEST_MAIL = "generations.request_mail"
 SYNC_PRICES = "generations.sync_prices"
 RECONCILE = "generations.reconcile"
 ALERT = "generations.alert"
+CHECK_BOOKS = "generations.check_books"
 LIVE_PREFIX = "clipledger:live:"
 # Clips come home on a queue of their own: two slow downloads must not stop every dispatch and cancel.
 BELLS = "bells"
@@ -46,7 +47,8 @@ BELL_SECONDS = 1.0
 QUICK_FAILURE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
 TASK_NAMES = frozenset(
-    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE} | {REQUEST_MAIL, SYNC_PRICES, RECONCILE, ALERT}
+    {DISPATCH, INGEST, CANCEL, PROCESS_DELIVERY, SWEEP, LATE, REQUEST_MAIL, ALERT}
+    | {SYNC_PRICES, RECONCILE, CHECK_BOOKS}
 )
 
 

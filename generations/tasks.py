@@ -11,7 +11,7 @@ from typing import Any
 from celery import shared_task, signals
 
 from accounts import alerts
-from generations import asking, fal, lifecycle, media, prices, pulse, queue, reconciliation
+from generations import asking, fal, lifecycle, media, prices, proving, pulse, queue, reconciliation
 
 log = logging.getLogger(__name__)
 
@@ -88,3 +88,9 @@ def reconcile() -> None:
 def alert() -> None:
     """Send the alerts that are due: by mail and to webhooks."""
     alerts.deliver()
+
+
+@shared_task(name=queue.CHECK_BOOKS)
+def check_books() -> None:
+    """Prove the books, once a day."""
+    proving.daily()

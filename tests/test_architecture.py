@@ -20,13 +20,13 @@ MAX_FUNCTION_LINES = 50
 LEVELS = tuple(
     level.split()
     for level in (
-        "errors clock addresses pinned states catalogue queue fal trace pulse apps",
+        "errors clock addresses pinned sheets states catalogue queue fal trace pulse apps",
         "models migrations",
-        "ledger ledger_check media words spend receipts",
+        "audit ledger ledger_check media words spend receipts",
         "lifecycle people alerts",
-        "tasks asking watcher webhooks metrics stuck estimates prices reconciliation management",
+        "tasks asking watcher webhooks metrics stuck proving estimates prices reconciliation management",
         "workspace permissions adapters",
-        "views forms admin api urls templatetags context_processors live",
+        "views forms read_only admin api urls templatetags context_processors live",
     )
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -34,8 +34,9 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # permissions is for views alone, by its level: who may come in is decided in one place.
 # Where the server may be sent to, and alerts that the sweep derives, are for both.
 OPEN_TO_GENERATIONS = (
-    "models", "ledger", "ledger_check", "errors", "clock", "permissions", "addresses", "pinned", "alerts",
-)  # fmt: skip
+    *("models", "ledger", "ledger_check", "errors", "clock", "permissions"),
+    *("addresses", "pinned", "alerts", "audit", "sheets", "read_only"),
+)
 PURE = ("generations.catalogue", "generations.states", "generations.fal")
 # Rooms that nothing but their own command and the tests may import; they may look at every other room.
 TOOLS = {

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from accounts.admin.rooms import ReadOnly
 from accounts.models import Alert, HookCall, Notice
+from accounts.read_only import ReadOnly, Unwritten
 
 
-class NoticeInline(ReadOnly, admin.TabularInline):
+class NoticeInline(Unwritten, admin.TabularInline):
     model = Notice
     fields = readonly_fields = ("channel", "user", "state", "tries", "next_try_at", "sent_at", "said")
     extra = 0
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnly, admin.ModelAdmin):
+class AlertAdmin(ReadOnly):
     list_display = ["created_at", "team", "kind", "threshold", "text"]
     list_filter = ["kind", "created_at", "team"]
     list_select_related = ["team"]
@@ -26,7 +26,7 @@ class AlertAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(HookCall)
-class HookCallAdmin(ReadOnly, admin.ModelAdmin):
+class HookCallAdmin(ReadOnly):
     list_display = ["created_at", "notice", "url", "http_status", "said", "duration_ms"]
     list_filter = ["http_status", "created_at"]
     list_select_related = ["notice"]

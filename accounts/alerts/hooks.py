@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from accounts import addresses, clock
+from accounts import addresses, audit, clock
 from accounts.addresses import Address
 from accounts.models import AlertHook, Notice, Team
 from accounts.models.alerts import new_salt
@@ -52,17 +52,31 @@ class Answer:
 
 def set_hook(team: Team, url: str) -> tuple[AlertHook, str]:
     """Post the team's alerts there from now on, with a new secret, which is shown once. Raises `HookRefused`."""
-    check(url)
-    hook, _ = AlertHook.objects.update_or_create(
-        team=team, defaults={"url": url, "salt": new_salt(), "created_at": clock.now()}
-    )
+    parsed, _ = check(url)
+    with transaction.atomic():
+        before = _host_of(team)
+        hook, _ = AlertHook.objects.update_or_create(
+            team=team, defaults={"url": url, "salt": new_salt(), "created_at": clock.now()}
+        )
+        audit.record(
+            "webhook.set", subject=hook, team=team, before=before, after={"host": parsed.host, "key": "new"}
+        )
     return hook, secret_of(hook)
+
+
+def _host_of(team: Team) -> dict[str, str]:
+    """For the audit log: the rest of an address may be a secret itself, as that of a Slack webhook is."""
+    hook = AlertHook.objects.filter(team=team).first()
+    return {"host": httpx.URL(hook.url).host} if hook else {}
 
 
 @transaction.atomic
 def remove_hook(team: Team) -> None:
     """Nothing is posted any more; what still waited is given up."""
-    AlertHook.objects.filter(team=team).delete()
+    before, hook = _host_of(team), AlertHook.objects.filter(team=team).first()
+    if hook is not None:
+        audit.record("webhook.removed", subject=hook, team=team, before=before)
+        hook.delete()
     waiting = Notice.objects.filter(alert__team=team, channel=Notice.Channel.HOOK, state=Notice.State.PENDING)
     waiting.update(state=Notice.State.FAILED, said="The webhook was removed.")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db import transaction
 
+from accounts import audit
 from accounts.models import AlertCursor, AlertSettings, Team, User
 from accounts.models.people import Role
 
@@ -27,6 +28,7 @@ def change_rules(
     mailed_users: Iterable[User],
 ) -> AlertSettings:
     """Set all of it. What was told stays told; what a new threshold makes true is told at the next look."""
+    before = _values(rules_of(team.pk))
     rules, _ = AlertSettings.objects.update_or_create(
         team=team,
         defaults={
@@ -39,7 +41,16 @@ def change_rules(
     )
     rules.mailed_users.set(mailed_users)
     AlertCursor.objects.filter(wallet__team=team).update(seen_seq=-1)
+    audit.record("alerts.changed", subject=rules, team=team, before=before, after=_values(rules))
     return rules
+
+
+def _values(rules: AlertSettings) -> dict[str, object]:
+    mailed = (
+        [] if rules._state.adding else rules.mailed_users.order_by("email").values_list("email", flat=True)
+    )
+    names = ("wallet_percents", "budget_percents", "is_burn_watched", "is_mailed", "is_member_mailed")
+    return {name: getattr(rules, name) for name in names} | {"mailed_users": list(mailed)}
 
 
 def mailed(rules: AlertSettings, *, concerned_id: int | None) -> set[int]:

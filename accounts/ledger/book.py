@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, transaction
 
+from accounts import audit
 from accounts.errors import (
     BookOutOfBalance,
     IdempotencyConflict,
@@ -273,8 +274,18 @@ SELECT id, sha256 FROM entry
 """.format(fields=", ".join(_ENTRY_FIELDS), values=", ".join(f"%({name})s" for name in _ENTRY_FIELDS))  # noqa: S608
 
 
-def write(entry: Entry, *, delta: Delta, after: After, parts: Sequence[Part] = ()) -> Entry:
-    """Insert a prepared entry with its effect, the balance after it and its draws, in one statement."""
+def write(
+    entry: Entry,
+    *,
+    delta: Delta,
+    after: After,
+    parts: Sequence[Part] = (),
+    change: tuple[dict[str, Any], dict[str, Any]] | None = None,
+) -> Entry:
+    """Insert a prepared entry with its effect, the balance after it and its draws, in one statement.
+
+    What a person did is in the audit log as well; `change` is what it changed besides credits, before and after.
+    """
     for bucket, amount in asdict(delta).items():
         setattr(entry, f"{bucket}_delta", amount)
     entry.seq, entry.available_after, entry.held_after, entry.captured_after = after[:4]
@@ -292,4 +303,5 @@ def write(entry: Entry, *, delta: Delta, after: After, parts: Sequence[Part] = (
     entry.pk, entry.sha256 = found
     entry._state.adding = False
     entry._state.db = connection.alias
+    audit.of_entry(entry, change)
     return entry

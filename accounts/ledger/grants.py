@@ -199,7 +199,8 @@ def _turn(
     reason = book.checked_reason(reason)
     now = now or clock.now()
     with transaction.atomic():
-        if book.lock(wallet.pk).status == status:
+        was = book.lock(wallet.pk).status
+        if was == status:
             return None
         after = book.move(wallet.pk, Delta(), now=now)
         Wallet.objects.filter(pk=wallet.pk).update(status=status)
@@ -211,4 +212,5 @@ def _turn(
             idempotency_key=f"{kind}:{wallet.pk}:{after.seq}",
             created_at=now,
         )
-        return book.write(entry, delta=Delta(), after=after)
+        change = ({"status": str(was)}, {"status": str(status)})
+        return book.write(entry, delta=Delta(), after=after, change=change)

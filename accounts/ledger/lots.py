@@ -133,7 +133,8 @@ def _extend(entry: Entry, grant_id: int, expires_at: datetime | None) -> Entry:
     entry.note = duty.noted(f"{_words(fresh.expires_at)} → {_words(expires_at)}", mark)
     after = book.move(entry.wallet_id, Delta(), now=entry.created_at)
     Grant.objects.filter(pk=grant_id).update(expires_at=expires_at)
-    return book.write(entry, delta=Delta(), after=after)
+    change = ({"expires_at": fresh.expires_at}, {"expires_at": expires_at})
+    return book.write(entry, delta=Delta(), after=after, change=change)
 
 
 def _words(expires_at: datetime | None) -> str:

@@ -71,7 +71,7 @@ def _change(
         # Under the wallet's lock, so that two admins' changes come one after the other, in the book's order.
         book.lock(wallet.pk)
         budget = Budget.objects.filter(wallet=wallet, user=user, period=period).first()
-        before = _describe(budget)
+        before, was = _describe(budget), _bound_by(budget)
         if budget and all(getattr(budget, name) == value for name, value in rule.items()):
             return budget
         mark = duty.mark(wallet.pk, actor=actor, gainer=user, what="changes their own budget")
@@ -92,8 +92,16 @@ def _change(
             idempotency_key=f"budget:{wallet.pk}:{after.seq}",
             created_at=now,
         )
-        book.write(entry, delta=Delta(), after=after)
+        change = ({period: was}, {period: _bound_by(budget)})
+        book.write(entry, delta=Delta(), after=after, change=change)
     return budget
+
+
+def _bound_by(budget: Budget | None) -> dict[str, int | bool] | None:
+    """What a budget says, for the audit log; None while it does not bind."""
+    if budget is None or not budget.is_active:
+        return None
+    return {"limit_credits": budget.limit_credits, "is_hard": budget.is_hard}
 
 
 def _describe(budget: Budget | None) -> str:
@@ -131,7 +139,7 @@ def set_default_budget(
         limit_credits = _checked_limit(limit_credits, period)
     with transaction.atomic():
         team = Team.objects.select_for_update(no_key=True).get(pk=wallet.team_id)
-        before = _default_words(team)
+        before, was = _default_words(team), _default_of(team)
         team.default_budget_credits = limit_credits
         team.default_budget_period = period if limit_credits is not None else ""
         team.default_budget_is_hard = is_hard
@@ -139,8 +147,14 @@ def set_default_budget(
             return team
         team.save(update_fields=["default_budget_credits", "default_budget_period", "default_budget_is_hard"])
         note = f"Budget of new members: {before} → {_default_words(team)}"
-        _record(wallet, actor=actor, reason=reason, note=note, now=now or clock.now())
+        change = (was, _default_of(team))
+        _record(wallet, actor=actor, reason=reason, note=note, change=change, now=now or clock.now())
     return team
+
+
+def _default_of(team: Team) -> dict[str, Any]:
+    names = ("default_budget_credits", "default_budget_period", "default_budget_is_hard")
+    return {name: getattr(team, name) for name in names}
 
 
 def _default_words(team: Team) -> str:
@@ -179,11 +193,20 @@ def set_engine_rule(
             EngineRule.objects.update_or_create(**place, defaults={"is_allowed": is_allowed})
         words = {None: "nothing said", True: "allowed", False: "hidden"}
         was, is_now = words[before.is_allowed if before else None], words[is_allowed]
-        note = f"{endpoint_id} for {role or 'everyone'}: {was} → {is_now}"
-        _record(wallet, actor=actor, reason=reason, note=note, now=now)
+        what = f"{endpoint_id} for {role or 'everyone'}"
+        change = ({what: was}, {what: is_now})
+        _record(wallet, actor=actor, reason=reason, note=f"{what}: {was} → {is_now}", change=change, now=now)
 
 
-def _record(wallet: Wallet, *, actor: User, reason: str, note: str, now: datetime) -> Entry:
+def _record(
+    wallet: Wallet,
+    *,
+    actor: User,
+    reason: str,
+    note: str,
+    change: tuple[dict[str, Any], dict[str, Any]],
+    now: datetime,
+) -> Entry:
     """Keep a change of the team's rules in its book."""
     after = book.move(wallet.pk, Delta(), now=now)
     entry = Entry(
@@ -195,4 +218,4 @@ def _record(wallet: Wallet, *, actor: User, reason: str, note: str, now: datetim
         idempotency_key=f"rule:{wallet.pk}:{after.seq}",
         created_at=now,
     )
-    return book.write(entry, delta=Delta(), after=after)
+    return book.write(entry, delta=Delta(), after=after, change=change)

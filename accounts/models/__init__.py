@@ -9,6 +9,7 @@ from accounts.models.alerts import (
     HookCall,
     Notice,
 )
+from accounts.models.audit import AuditRecord
 from accounts.models.entries import Draw, Entry, SignedHead
 from accounts.models.money import (
     Budget,
@@ -26,6 +27,7 @@ __all__ = [
     "AlertCursor",
     "AlertHook",
     "AlertSettings",
+    "AuditRecord",
     "Budget",
     "BudgetPeriod",
     "Dismissal",

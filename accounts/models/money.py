@@ -237,6 +237,7 @@ class BudgetPeriod(models.Model):
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
             ),
         ]
+        indexes = [models.Index(fields=["starts_at"], name="budget_period_by_time")]
         triggers = [KEPT, pgtrigger.ReadOnly(name="unchanging", fields=["budget", "starts_at", "ends_at"])]
 
     def __str__(self) -> str:

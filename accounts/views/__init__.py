@@ -9,6 +9,7 @@ from accounts.views.alerts import (
     alerts,
     alerts_dismiss,
 )
+from accounts.views.audit_log import audit_file, audit_log
 from accounts.views.entrance import sign_in, signup_closed
 from accounts.views.grants import grant, grant_add, grant_extend, grant_void
 from accounts.views.invitations import invitation
@@ -33,6 +34,8 @@ __all__ = [
     "alert_test",
     "alerts",
     "alerts_dismiss",
+    "audit_file",
+    "audit_log",
     "budget",
     "budget_remove",
     "default_budget",

@@ -8,6 +8,8 @@ from allauth.account.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from accounts import adapters  # noqa: F401 - what it hears of signing in is in the audit log
+
 TOO_MANY = "too_many_login_attempts"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from generations.admin.rooms import ReadOnly, change_url, link
+from accounts.read_only import link, page_of
+from generations.admin.rooms import ReadOnly
 from generations.models import Bill, BillMatch
 
 
@@ -47,4 +48,4 @@ class BillMatchAdmin(ReadOnly):
     def attempt_link(self, match: BillMatch) -> SafeString | str:
         if match.attempt_id is None:
             return "-"
-        return link(change_url("generations_attempt", match.attempt_id), str(match.attempt_id))
+        return link(page_of("generations.attempt", match.attempt_id), str(match.attempt_id))

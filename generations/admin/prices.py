@@ -20,9 +20,10 @@ from django.utils.safestring import SafeString
 from accounts import clock
 from accounts.models import Team, User
 from accounts.models.money import Period
+from accounts.read_only import link, links_to_lists, page_of
 from generations import catalogue, prices
-from generations.admin.rooms import ReadOnly, change_url, link
-from generations.models import ListPrice, PriceProposal, PriceVersion
+from generations.admin.rooms import ReadOnly
+from generations.models import Generation, ListPrice, PriceProposal, PriceVersion
 from generations.prices import Cap, Draft, Outcome
 from generations.prices.book import LONGEST_REASON_CHARS, newest_of
 
@@ -131,6 +132,11 @@ class PriceVersionAdmin(ReadOnly):
     list_select_related = ("actor",)
     ordering = ("-valid_from", "engine")
     change_list_template = "admin/generations/price_versions.html"
+    readonly_fields = ("related",)
+
+    @admin.display(description="one click away")
+    def related(self, version: PriceVersion) -> SafeString:
+        return links_to_lists(Generation, price_version__id__exact=version.pk)
 
     def has_add_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
         return request.user.has_perm(PERMISSION)
@@ -181,7 +187,7 @@ class PriceVersionAdmin(ReadOnly):
                 form.add_error(None, str(error))
                 return self._page(request, "price_add.html", context)
             messages.success(request, "The price is written; what was ordered before keeps its own.")
-            return redirect(change_url("generations_priceversion", version.pk))
+            return redirect(page_of("generations.priceversion", version.pk))
         before = form.newest.rule if form.newest else None
         examples = prices.worked(form.engine, before, data["rule"])
         return self._page(request, "price_add.html", {**context, "examples": examples, "is_preview": True})
@@ -215,7 +221,7 @@ class PriceProposalAdmin(ReadOnly):
     def version_link(self, proposal: PriceProposal) -> SafeString | str:
         if proposal.version_id is None:
             return "-"
-        return link(change_url("generations_priceversion", proposal.version_id), str(proposal.version))
+        return link(page_of("generations.priceversion", proposal.version_id), str(proposal.version))
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.decide_view)
@@ -247,7 +253,7 @@ class PriceProposalAdmin(ReadOnly):
         if not request.user.has_perm(PERMISSION) or request.method != "POST":
             raise PermissionDenied
         proposal = get_object_or_404(PriceProposal, pk=pk)
-        form, back = Reasoned(request.POST), redirect(change_url("generations_priceproposal", pk))
+        form, back = Reasoned(request.POST), redirect(page_of("generations.priceproposal", pk))
         if not form.is_valid():
             for name, problems in form.errors.items():
                 messages.error(
@@ -265,7 +271,7 @@ class PriceProposalAdmin(ReadOnly):
             messages.error(request, str(error))
             return back
         messages.success(request, "Confirmed: the price is written; what was ordered before keeps its own.")
-        return redirect(change_url("generations_priceversion", version.pk))
+        return redirect(page_of("generations.priceversion", version.pk))
 
 
 @admin.register(ListPrice)

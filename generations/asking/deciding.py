@@ -12,7 +12,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from accounts import clock, ledger
+from accounts import audit, clock, ledger
 from accounts.errors import InsufficientCredits, WalletNotActive
 from accounts.models import Budget, Membership, User
 from accounts.models.money import Period
@@ -56,6 +56,7 @@ def approve(
         kind = Kind.APPROVED if new_limit is None else Kind.RAISED
         now = clock.now()
         close(row, State.APPROVED, kind, actor=actor, note=note, generation=generation, now=now)
+        _record(row, State.APPROVED, actor=actor, note=note)
     return generation
 
 
@@ -66,6 +67,15 @@ def decline(request_id: uuid.UUID, *, actor: User, note: str) -> None:
     with transaction.atomic():
         row = _locked(request_id, actor)
         close(row, State.DECLINED, Kind.DECLINED, actor=actor, note=note, now=clock.now())
+        _record(row, State.DECLINED, actor=actor, note=note)
+
+
+def _record(row: CreditRequest, state: str, *, actor: User, note: str) -> None:
+    asked = {"by": str(row.user), "engine": row.engine, "credits": row.quote_credits}
+    before, after = {"state": State.OPEN, **asked}, {"state": state, **asked}
+    audit.record(
+        f"request.{state}", subject=row, team=row.team, actor=actor, reason=note, before=before, after=after
+    )
 
 
 def _locked(request_id: uuid.UUID, actor: User) -> CreditRequest:

@@ -29,7 +29,14 @@ from generations.lifecycle.late import bring_late, keep_late
 from generations.lifecycle.line import Line, Waiting, waiting_line, waiting_position, waiting_positions
 from generations.lifecycle.lost import adopt_given_up
 from generations.lifecycle.lost import resolve_all as resolve_lost
-from generations.lifecycle.operating import give_up, look_now, probe_engine_now, probe_now
+from generations.lifecycle.operating import (
+    give_up,
+    lift_pause,
+    look_now,
+    probe_engine_now,
+    probe_now,
+    sweep_now,
+)
 from generations.lifecycle.ordering import (
     Approved,
     Quote,
@@ -72,6 +79,7 @@ __all__ = [
     "give_up",
     "ingest",
     "keep_late",
+    "lift_pause",
     "look_now",
     "observe",
     "observe_many",
@@ -87,6 +95,7 @@ __all__ = [
     "ring_waiting",
     "send_cancel",
     "sweep",
+    "sweep_now",
     "tidy_tag",
     "unknown",
     "waiting_line",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.db import transaction
 
-from accounts import clock
+from accounts import audit, clock
 from accounts.models import User
 from generations import queue, trace
 from generations.lifecycle import attempts, breaking, lost, moves, watching
@@ -39,8 +40,30 @@ def give_up(generation: Generation, *, actor: User, reason: str) -> bool:
         ):
             return False
         log.warning("person %s gave it up", actor.pk)
+        _record(
+            "given_up", row, actor=actor, reason=why, before={"state": row.state}, after={"state": "failed"}
+        )
         entry = f"Not charged: never ordered. {why}"
         return moves.failed(row, code="given_up", message=GIVEN_UP, now=now, actor=actor, reason=entry)
+
+
+def lift_pause(*, actor: User) -> bool:
+    """Take a pause away, once fal's account is in order; False where there is none."""
+    with transaction.atomic():
+        pause = DispatchPause.objects.select_for_update().filter(pk=1).first()
+        if pause is None:
+            return False
+        before = {"code": pause.code, "since_at": pause.since_at}
+        pause.delete()
+        audit.record("operations.pause_lifted", actor=actor, before=before)
+    queue.enqueue(queue.DISPATCH)
+    return True
+
+
+def sweep_now(*, actor: User) -> None:
+    """Ring for one round of the sweep; a worker makes it."""
+    audit.record("operations.sweep_asked", actor=actor)
+    queue.enqueue(queue.SWEEP)
 
 
 def look_now(generation: Generation, *, actor: User) -> bool:
@@ -51,6 +74,7 @@ def look_now(generation: Generation, *, actor: User) -> bool:
     """
     with trace.bound(generation=generation.pk):
         log.info("person %s has it looked at", actor.pk)
+        _record("looked_at", generation, actor=actor)
         if generation.state == State.REQUESTED:
             return _ring(generation, queue.DISPATCH)
         if generation.state == State.STORING:
@@ -63,7 +87,10 @@ def look_now(generation: Generation, *, actor: User) -> bool:
 
 def probe_now(*, actor: User) -> bool:
     """Let the one submission that tests a pause go at once; False where nothing is paused."""
-    changed = DispatchPause.objects.filter(pk=1).update(probe_at=clock.now())
+    with transaction.atomic():
+        changed = DispatchPause.objects.filter(pk=1).update(probe_at=clock.now())
+        if changed:
+            audit.record("operations.pause_probed", actor=actor)
     if changed:
         log.warning("person %s has the pause probed", actor.pk)
         queue.enqueue(queue.DISPATCH)
@@ -75,6 +102,7 @@ def probe_engine_now(engine: str, *, actor: User) -> Probing:
     found = breaking.probe_now(engine, now=clock.now())
     if found is not Probing.NOT_BROKEN:
         log.warning("person %s has engine %s tested", actor.pk, engine)
+        audit.record("operations.engine_probed", actor=actor, after={"engine": engine})
     return found
 
 
@@ -84,3 +112,7 @@ def _ring(generation: Generation, bell: str, *args: str) -> bool:
     changed = rows.update(next_check_at=clock.now())
     queue.enqueue(bell, *args)
     return bool(changed)
+
+
+def _record(what: str, generation: Generation, *, actor: User, **said: Any) -> None:
+    audit.record(f"operations.{what}", subject=generation, team=generation.team_id, actor=actor, **said)

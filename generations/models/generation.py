@@ -110,6 +110,7 @@ class Generation(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["created_at"], name="generation_all_by_time"),
             models.Index(fields=["team", "-created_at", "-id"], name="generation_library"),
             models.Index(fields=["user", "-created_at"], name="generation_by_user"),
             models.Index(fields=["user", "-submitted_at"], name="generation_last_served"),

@@ -166,11 +166,12 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["request_id", "body_sha256"], name="delivery_once_per_content")
         ]
         indexes = [
+            models.Index(fields=["received_at"], name="delivery_by_time"),
             models.Index(
                 fields=["received_at"],
                 name="delivery_unprocessed",
                 condition=models.Q(processed_at__isnull=True),
-            )
+            ),
         ]
 
     def __str__(self) -> str:

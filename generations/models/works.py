@@ -39,7 +39,10 @@ class Picture(models.Model):
     objects: ClassVar[models.Manager[Picture]] = PictureQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["team", "sha256"], name="picture_by_content")]
+        indexes = [
+            models.Index(fields=["team", "sha256"], name="picture_by_content"),
+            models.Index(fields=["created_at"], name="picture_by_time"),
+        ]
 
     def __str__(self) -> str:
         return self.original_name or str(self.pk)
@@ -72,6 +75,9 @@ class Output(Stored):
     generation = models.OneToOneField(
         "generations.Generation", on_delete=models.PROTECT, related_name="output"
     )
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="output_by_time")]
 
     def __str__(self) -> str:
         return f"output of {self.generation_id}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from accounts import clock
+from accounts import audit, clock
 from accounts.models import User
 from generations import catalogue
 from generations.models import ListPrice, PriceProposal, PriceVersion
@@ -156,7 +156,7 @@ def _written(
     problem = problem_of(engine, rule, before=newest.rule if newest else None)
     if problem:
         raise PriceError(problem)
-    return PriceVersion.objects.create(
+    version = PriceVersion.objects.create(
         engine=engine.endpoint_id,
         rule=dict(rule),
         valid_from=begins,
@@ -164,6 +164,15 @@ def _written(
         reason=reason[:LONGEST_REASON_CHARS],
         created_at=now,
     )
+    audit.record(
+        "price.changed",
+        subject=version,
+        actor=actor,
+        reason=reason,
+        before={"rule": newest.rule, "valid_from": newest.valid_from} if newest else {},
+        after={"rule": version.rule, "valid_from": begins},
+    )
+    return version
 
 
 def _undecided(proposal: PriceProposal) -> PriceProposal:
@@ -178,6 +187,15 @@ def _decide(proposal: PriceProposal, state: PriceProposal.State, *, actor: User,
     proposal.decided_by, proposal.decided_at = actor, clock.now()
     proposal.decision_reason = reason.strip()[:LONGEST_REASON_CHARS]
     proposal.save()
+    before = {"state": PriceProposal.State.OPEN}
+    audit.record(
+        f"proposal.{state}",
+        subject=proposal,
+        actor=actor,
+        reason=reason,
+        before=before,
+        after={"state": state},
+    )
 
 
 def _same(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -16,8 +16,8 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from accounts.models import Entry, Team, User, Wallet
+from accounts.sheets import Cell
 from generations import catalogue
-from generations.spend.files import Cell
 from generations.spend.totals import Filter, Row, rows
 
 CHUNK = 2_000

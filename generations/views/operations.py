@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts import clock
 from accounts.models import User
-from generations import fal, lifecycle, pulse, queue, stuck
+from generations import fal, lifecycle, pulse, stuck
 from generations.lifecycle import Probing
 from generations.lifecycle.operating import LONGEST_REASON_CHARS
 from generations.models import Generation
@@ -68,7 +68,7 @@ def operations(request: HttpRequest) -> HttpResponse:
 @staff
 def operations_sweep(request: HttpRequest) -> HttpResponse:
     """Ring for one round of the sweep; a worker makes it."""
-    queue.enqueue(queue.SWEEP)
+    lifecycle.sweep_now(actor=_actor(request))
     messages.success(request, "Rung for a sweep. It shows here as soon as a worker has made it.")
     return redirect("generations:operations")
 

@@ -14,11 +14,10 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts import clock
+from accounts import clock, sheets
 from generations import reconciliation, spend
 from generations.models import BillMatch
 from generations.reconciliation import figures
-from generations.spend import files
 from generations.spend.periods import DEFAULT, Period
 from generations.views.operations import staff
 
@@ -68,7 +67,7 @@ def bills_file(request: HttpRequest) -> StreamingHttpResponse:
     period, kind = _asked(request)
     start, end = period.bounds(ZONE)
     rows = (_cells(row) for row in figures.rows(start=start, end=end, kind=kind).iterator(chunk_size=500))
-    response = StreamingHttpResponse(files.csv_chunks(HEADER, rows), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(sheets.csv_chunks(HEADER, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="reconciliation.csv"'
     return response
 
@@ -83,7 +82,7 @@ def _asked(request: HttpRequest) -> tuple[Period, str]:
     return period, kind if kind in BillMatch.Kind.values else ""
 
 
-def _cells(row: BillMatch) -> list[files.Cell]:
+def _cells(row: BillMatch) -> list[sheets.Cell]:
     generation = row.attempt.generation if row.attempt else None
     return [
         row.happened_at.astimezone(UTC).isoformat(),
@@ -98,7 +97,7 @@ def _cells(row: BillMatch) -> list[files.Cell]:
     ]
 
 
-def _amounts(row: BillMatch) -> Iterator[files.Cell]:
+def _amounts(row: BillMatch) -> Iterator[sheets.Cell]:
     for amount in (row.fal_usd, row.our_usd, row.unexplained_usd):
         # Negative, it would be guarded as a formula is; a number of nine digits after the point fits a float.
         yield None if amount is None else float(amount)

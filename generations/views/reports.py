@@ -12,10 +12,11 @@ from django.shortcuts import render
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
-from accounts import clock, ledger
+from accounts import audit, clock, ledger
 from accounts.ledger.check import snapshot
 from accounts.models import Membership, User, Wallet
 from accounts.permissions import team_admin_required
+from accounts.sheets import Cell, csv_chunks
 from generations import spend
 from generations.spend import exports, files
 from generations.spend.periods import DEFAULT, FIRST_DAY
@@ -27,7 +28,7 @@ OUTCOMES = {
     "canceled": "Canceled, not charged",
     "": "Other",
 }
-Rows = Callable[..., Iterator[list[files.Cell]]]
+Rows = Callable[..., Iterator[list[Cell]]]
 EXPORTS: dict[str, tuple[tuple[str, ...], Rows]] = {
     "entries": (exports.ENTRY_HEADER, exports.entry_rows),
     "spend": (exports.SPEND_HEADER, exports.spend_rows),
@@ -87,11 +88,13 @@ def reports_file(request: HttpRequest, *, membership: Membership, what: str, kin
     zone = spend.zone_of(wallet)
     header, rows_of = EXPORTS[what]
     rows = rows_of(wallet, _filter(request.GET, zone), zone=zone)
+    said = {"file": f"{what}.{kind}", "filter": _carried(request.GET).dict()}
+    audit.record("export.made", team=membership.team, actor=membership.user, after=said)
     name = f"{membership.team.slug}-{what}.{kind}"
     if kind == "xlsx":
         file = files.xlsx_file(what.capitalize(), header, rows)
         return FileResponse(file, as_attachment=True, filename=name, content_type=XLSX)
-    response = StreamingHttpResponse(files.csv_chunks(header, rows), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(csv_chunks(header, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 

@@ -9,22 +9,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
 
-from accounts.ledger import check, heads
-from accounts.ledger.check import Breach
+from accounts.ledger import heads
 from accounts.models import SignedHead, Wallet
-from generations.states import SETTLED
-
-# Both ways at once: work that waits for an outcome without credits held for it, and credits held for no such work.
-_HOLDS_AND_WORK = """
-SELECT coalesce('generation ' || g.id, 'hold ' || h.id || ' (' || h.reference || ')'), 'hold',
-       coalesce(h.state, 'missing'), CASE WHEN g.id IS NULL THEN 'none' WHEN g.state = ANY(%(settled)s)
-                                          THEN 'captured or released' ELSE 'held' END
-FROM accounts_hold h FULL JOIN generations_generation g ON g.hold_id = h.id
-WHERE (coalesce(h.state, '') = 'held') <> (g.id IS NOT NULL AND NOT g.state = ANY(%(settled)s))
-  AND (%(wallet)s::bigint IS NULL OR h.wallet_id = %(wallet)s)
-"""
+from generations import proving
 
 
 class Command(BaseCommand):
@@ -41,8 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         wallet = _wallet(options["team"])
-        with check.snapshot():
-            found = check.breaches(wallet=wallet) + _loose_holds(wallet)
+        found = proving.breaches(wallet=wallet)
         if options["json"]:
             self.stdout.write(json.dumps([breach._asdict() for breach in found], indent=2))
         else:
@@ -80,14 +67,3 @@ def _wallet(slug: str | None) -> Wallet | None:
         return Wallet.objects.get(team__slug=slug)
     except Wallet.DoesNotExist as error:
         raise CommandError(f"No team with a wallet has the slug {slug!r}.") from error
-
-
-def _loose_holds(wallet: Wallet | None) -> list[Breach]:
-    """Open holds and unsettled generations that do not belong together one to one."""
-    params = {"settled": [str(state) for state in SETTLED], "wallet": wallet.pk if wallet else None}
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLDS_AND_WORK, params)
-        return [
-            Breach("open-holds-are-unsettled-work", *(str(value) for value in row))
-            for row in cursor.fetchall()
-        ]

@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import ledger
+from accounts import ledger, sheets
 from accounts.models import Membership, Wallet
 from accounts.models.people import Role
 from generations import spend
@@ -196,13 +196,13 @@ def test_a_csv_leaves_in_pieces_and_is_never_whole_in_memory() -> None:
 
     def rows() -> Any:
         nonlocal seen
-        for number in range(10 * files.LINES_AT_ONCE):
+        for number in range(10 * sheets.LINES_AT_ONCE):
             seen = number
             yield [number]
 
-    chunks = files.csv_chunks(["n"], rows())
+    chunks = sheets.csv_chunks(["n"], rows())
     next(chunks)
-    assert seen < 2 * files.LINES_AT_ONCE
+    assert seen < 2 * sheets.LINES_AT_ONCE
 
 
 def test_focus_rows_have_every_column_it_requires(client: Client, admin: Membership, lived: Wallet) -> None:
