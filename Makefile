@@ -30,7 +30,7 @@ run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
 test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
 	@scripts/rabbitmq
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 drill: $(STAMP) ## the long drill: random faults over 3000 generations, then the books (DRILL_ARGS="--seed 7")
 	@$(BIN)/python manage.py drill --count 3000 --patience 600 $(DRILL_ARGS)

@@ -167,12 +167,12 @@ CHANGES: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     ),
     "accounts:alert_hook": (
         "webhook.set",
-        lambda s: s.post("accounts:alert_hook", {"url": "https://203.0.113.9/services/T0/B0"}),
+        lambda s: s.post("accounts:alert_hook", {"url": "https://93.184.216.34/services/T0/B0"}),
     ),
     "accounts:alert_hook_remove": (
         "webhook.removed",
         lambda s: (
-            s.post("accounts:alert_hook", {"url": "https://203.0.113.9/services/T0/B0"}),
+            s.post("accounts:alert_hook", {"url": "https://93.184.216.34/services/T0/B0"}),
             s.post("accounts:alert_hook_remove"),
         ),
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from accounts import alerts
+from accounts import alerts, clock
 from accounts.models import Alert, AlertHook, Membership
 from accounts.models.people import Role
 from tests.factories import MembershipFactory, TeamFactory, UserFactory
@@ -48,7 +49,8 @@ def test_the_bell_counts_what_is_not_dismissed(site: Client, admin: Membership) 
 
 
 def test_what_one_dismissed_another_still_sees(client: Client, admin: Membership) -> None:
-    other = MembershipFactory(team=admin.team, role=Role.ADMIN)
+    joined_at = clock.now() - timedelta(minutes=1)
+    other = MembershipFactory(team=admin.team, role=Role.ADMIN, created_at=joined_at)
     alerts.send_test(admin)
     alerts.dismiss_all(admin)
     client.force_login(other.user)
