@@ -15,7 +15,7 @@ NO_ROOT_WARNING = "ignore:You're running the worker with superuser privileges"
 CELERY = (PYTHON, "-W", NO_ROOT_WARNING, "-m", "celery", "-A", "config", "--quiet")
 QUIET = ("--without-gossip", "--without-mingle", "--loglevel=WARNING")
 JOB_SECONDS = 0.8
-CLIPS_AT_ONCE = 2
+CLIPS_AT_ONCE = 4  # as INGEST_CONCURRENCY says by default
 
 
 @dataclass(frozen=True)
