@@ -31,8 +31,8 @@ def measure() -> list[Measurement]:
 def _compare(ours: Wallet, raw: Wallet, *, clients: int) -> Measurement:
     mine, theirs = [], []
     for _ in range(ROUNDS):
-        mine.append(_pairs_per_second(_ledger_pairs, ours, clients))
-        theirs.append(_pairs_per_second(_raw_pairs, raw, clients))
+        mine.append(pairs_per_second(ledger_pairs, ours, clients))
+        theirs.append(pairs_per_second(raw_pairs, raw, clients))
     return compare(
         f"ledger hold+capture, one hot wallet, {clients} client{'s' * (clients > 1)}",
         mine,
@@ -43,7 +43,7 @@ def _compare(ours: Wallet, raw: Wallet, *, clients: int) -> Measurement:
     )
 
 
-def _pairs_per_second(work: Callable[[int, int], None], wallet: Wallet, clients: int) -> float:
+def pairs_per_second(work: Callable[[int, int], None], wallet: Wallet, clients: int) -> float:
     connections.close_all()  # forked children must not share a socket
     user = wallet.team.memberships.get().user_id
     connections.close_all()
@@ -59,7 +59,7 @@ def _pairs_per_second(work: Callable[[int, int], None], wallet: Wallet, clients:
     return clients * PAIRS / (time.perf_counter() - begun)
 
 
-def _ledger_pairs(wallet_id: int, user_id: int) -> None:
+def ledger_pairs(wallet_id: int, user_id: int) -> None:
     wallet, user = Wallet.objects.get(pk=wallet_id), User.objects.get(pk=user_id)
     for _ in range(PAIRS):
         held = ledger.hold(
@@ -68,7 +68,7 @@ def _ledger_pairs(wallet_id: int, user_id: int) -> None:
         ledger.capture(held, reason="bench")
 
 
-def _raw_pairs(wallet_id: int, user_id: int) -> None:
+def raw_pairs(wallet_id: int, user_id: int) -> None:
     connection.ensure_connection()
     raw: psycopg.Connection = connection.connection
     grant_id = Grant.objects.get(wallet_id=wallet_id).pk

@@ -11,6 +11,7 @@ from bench.report import Measurement
 SUITES = (
     "check",  # first: it proves every book there is, and others leave books that are not chained
     "ledger",
+    "hordak",
     "books",
     "engine",
     "estimates",
