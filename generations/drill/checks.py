@@ -99,10 +99,17 @@ def _kind_of(evidence: Evidence, request_id: str) -> str:
     if attempt.state == AttemptState.DONE:
         is_ours = attempt.request_id == request_id and attempt.generation.state == State.SUCCEEDED
         return "captured" if is_ours else f"{about}, with request {attempt.request_id or 'unknown'}"
+    job = evidence.jobs[request_id]
     if not attempt.is_maybe_billed:
-        return f"{about}, and not listed as billed"
-    is_success = evidence.jobs[request_id]["status_code"] == 200
+        told = f"told {attempt.http_status} {attempt.error_detail[:80]!r}, asked as {attempt.request_id or 'unknown'}"
+        return f"{about}, and not listed as billed: {told}; the job ended with {job['status_code']}, {_faults(job)}"
+    is_success = job["status_code"] == 200
     return "late" if is_success and attempt.error_type == "submit_lost" else "failed"
+
+
+def _faults(job: dict[str, Any]) -> str:
+    """What was ordered to go wrong with it."""
+    return str(job["prompt"]).partition("[[")[2].partition("]]")[0] or "nothing ordered"
 
 
 def one_generation_per_form(evidence: Evidence) -> Iterable[str]:
