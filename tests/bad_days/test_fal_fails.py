@@ -125,12 +125,13 @@ def test_a_locked_account_pauses_everybody_and_fails_nothing(story: Begin, sandb
 
 
 def test_while_the_account_stays_locked_one_probe_goes_at_a_time(
-    story: Begin, sandbox: RunningSandbox
+    story: Begin, sandbox: RunningSandbox, fal_settings: Settings
 ) -> None:
+    fal_settings.PAUSE_PROBE_SECONDS = 1.0
     sandbox.settings(locked="Admin lock.")
     story(), story()
     lifecycle.dispatch()
-    time.sleep(0.25)
+    time.sleep(1.1)
     assert lifecycle.dispatch() == 1
     assert lifecycle.dispatch() == 0
     assert DispatchPause.current() is not None

@@ -1,4 +1,4 @@
-"""A short drill against real processes, from a seed that never changes: `manage.py drill --seed 2026 --count 40`."""
+"""A short drill against real processes, from a seed that never changes: `manage.py drill --seed 2026 --count 24`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from config.stack import environment
 
-SEED, COUNT = 2026, 40
+SEED, COUNT = 2026, 24
 PATIENCE_SECONDS = 120
 
 

@@ -22,7 +22,9 @@ OPEN = {"theme", "stream", "fal_webhook"}
 # For the machine and its staff; test_metrics.py and test_operations.py try every one of them.
 HOUSE = {it.name for it in urlpatterns if it.name == "metrics" or str(it.pattern).startswith("operations/")}
 PRIVATE = [it for it in urlpatterns if it.name not in OPEN | HOUSE]
-WITH_ID = ["show", "cancel", "keep", "reorder", "clip", "poster", "picture"]
+WITH_ID = ["show", "cancel", "keep", "reorder", "clip", "poster", "picture", "receipt", "receipt_file"]
+# Their ids are a request's; test_requests.py tries them.
+OF_REQUESTS = {"request", "request_withdraw"}
 POSTED = {"cancel", "keep", "reorder"}
 
 
@@ -35,7 +37,7 @@ def answer(client: Client, name: str, pk: uuid.UUID) -> int:
 
 def test_every_address_with_an_id_is_among_those_tried_here() -> None:
     named = {it.name for it in urlpatterns if "<uuid" in str(it.pattern)}
-    assert sorted(named - HOUSE) == sorted(WITH_ID)
+    assert sorted(named - HOUSE - OF_REQUESTS) == sorted(WITH_ID)
 
 
 @pytest.mark.parametrize("name", WITH_ID)
@@ -85,7 +87,8 @@ def test_whoever_left_the_team_sees_nothing_more(member: Membership) -> None:
 def test_nothing_is_shown_to_whoever_is_not_signed_in(it: object, db: None) -> None:
     name = it.name  # type: ignore[attr-defined]
     pattern = str(it.pattern)  # type: ignore[attr-defined]
-    args = [uuid.uuid4()] if "<uuid" in pattern else ["entries", "csv"] if "<slug" in pattern else []
+    kinds = {"<uuid": [uuid.uuid4()], "<slug": ["entries", "csv"], "<str:token": ["a-token"]}
+    args = next((values for kind, values in kinds.items() if kind in pattern), [])
     url = reverse(f"generations:{name}", args=args)
     for response in (Client().get(url), Client().post(url)):
         assert response.status_code in {302, 405}

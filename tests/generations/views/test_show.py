@@ -114,7 +114,8 @@ def test_updates_bring_the_wallet_and_what_the_page_shows(
     assert '<hx-partial hx-target="#wallet-pill"' in html
     assert response["X-Live-Team"] == str(member.team_id)
     target = {"studio": "live", "library": f"card-{generation.pk}", "show": "generation"}.get(page)
-    assert html.count("<hx-partial") == (2 if target else 1)
+    # The wallet and the count of open requests stand in every header.
+    assert html.count("<hx-partial") == (3 if target else 2)
     if target:
         assert f'hx-target="#{target}"' in html
 
