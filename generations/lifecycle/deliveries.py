@@ -6,7 +6,7 @@ import hashlib
 import logging
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts import clock
 from generations import fal, queue, trace
@@ -56,6 +56,9 @@ def process_delivery(delivery_id: int | str) -> bool:
         outcome = _act_on(found.attempt, found.request_id)
     except fal.RequestUnknown:
         outcome = "fal does not know this request"
+    except IntegrityError:
+        log.warning("delivery %s waits: another attempt has taken its request this moment", found.pk)
+        return False
     except fal.FalError as error:
         log.warning("delivery %s waits: %s", found.pk, error)
         return False
@@ -70,6 +73,10 @@ def process_delivery(delivery_id: int | str) -> bool:
 def _act_on(attempt: Attempt, request_id: str) -> str:
     """What the delivery changed, in a phrase for the row."""
     notes = []
+    owner = Attempt.objects.filter(request_id=request_id).exclude(pk=attempt.pk).first()
+    if owner is not None:
+        # Two attempts of a generation are alike: a lost one was found in fal's history as this.
+        return f"the request of attempt {owner.number}, which is watched itself"
     if not attempt.request_id:
         receipt = fal_client().locate(attempt.generation.engine, request_id)
         # A signature says that fal sent it, and not that there is such a request: taken for ours, another one's id

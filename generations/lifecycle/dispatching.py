@@ -194,7 +194,8 @@ def _explain(attempt: Attempt, error: fal.FalError) -> None:
         pause(error)
         attempts.put_back(attempt.pk, reason=error.outcome.reason, delay_seconds=0)
     elif error.is_final:
-        attempts.ended(attempt.pk, error)
+        # A 5xx of fal's own ends the submit, and may still have left a request behind that runs and is billed.
+        attempts.ended(attempt.pk, error, is_listed=(error.http_status or 0) >= 500)
     else:
         log.warning("attempt %s did not reach fal: %s", attempt.pk, error)
         attempts.ended(attempt.pk, _again(error), is_counted=False)

@@ -44,6 +44,15 @@ def test_a_server_error_once_is_tried_again_under_the_same_hold(story: Begin, fa
     assert told.wallet.captured == PRICE
 
 
+def test_a_server_error_that_left_a_request_behind_is_listed_and_one_clip_is_paid_for(story: Begin) -> None:
+    told = story("submit=504:after*1").drive()
+    told.assert_charged()
+    first = told.generation.attempts.earliest("number")
+    assert (told.attempts, first.state, first.http_status) == (2, AttemptState.FAILED, 504)
+    assert first.is_maybe_billed
+    assert len(told.sandbox.jobs()) == 2
+
+
 @pytest.mark.parametrize("fault", ["submit=500", "run=500"])
 def test_a_server_error_every_time_ends_not_charged_after_the_attempts_allowed(
     story: Begin, fault: str

@@ -15,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import Membership
 from generations import fal, lifecycle
+from generations.lifecycle import attempts
 from generations.models import Attempt, Delivery
 from generations.sandbox.webhooks import Signer
 from generations.states import AttemptState, State
@@ -223,6 +224,26 @@ def test_success_after_we_gave_up_is_listed_and_never_captured(
     told.assert_not_charged(code="submit_lost")
     assert told.attempt.request_id == job["request_id"]
     assert told.attempt.is_maybe_billed
+
+
+def test_a_webhook_about_a_request_that_a_later_attempt_was_found_as_is_settled(
+    story: Begin, post: Post
+) -> None:
+    told = story("submit=504:after*1 drop=before*1")
+    lifecycle.dispatch()
+    [job] = told.sandbox.jobs()
+    assert post(told.attempt, request_id=job["request_id"]) == 200
+    while told.attempts == 1:
+        lifecycle.dispatch()
+    # As a search of fal's history does, which goes by the inputs; both attempts have the same.
+    found = lifecycle.fal_client().locate(told.generation.engine, job["request_id"])
+    assert attempts.accepted(told.attempt, found)
+    told.drive().assert_charged()
+    first, second = told.generation.attempts.order_by("number")
+    assert (first.request_id, second.request_id) == ("", job["request_id"])
+    assert process_all() == [True]
+    assert "the request of attempt 2" in Delivery.objects.get().outcome
+    told.assert_charged()
 
 
 def test_a_webhook_after_a_cancel_changes_nothing(story: Begin, post: Post, member: Membership) -> None:
