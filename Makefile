@@ -13,10 +13,10 @@ OFFLINE := CLIPLEDGER_ENV=test
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup run test drill bench lint format lock clean help
+.PHONY: setup run test test-long drill bench lint format lock clean help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## make .venv with everything locked, nothing else
 
@@ -29,8 +29,11 @@ run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
 
 test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
+
+test-long: $(STAMP) ## the tests that take minutes: several hosts, on Valkey and on RabbitMQ
 	@scripts/rabbitmq
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 drill: $(STAMP) ## the long drill: random faults over 3000 generations, then the books (DRILL_ARGS="--seed 7")
 	@$(BIN)/python manage.py drill --count 3000 --patience 600 $(DRILL_ARGS)

@@ -2,7 +2,7 @@
 
 Within a wallet entries are numbered without a gap under the wallet's lock, so the order of the chain is the order of
 the commits. What is hashed is `canonical`, version 1, and never changes: bundles that left the house are verified with
-it for ever, by people who have nothing of ours but its description in `accounts/audit/verifier.py`.
+it for ever, by people who have nothing of ours but its description in `accounts/ledger/verifier.py`.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _kind_of(evidence: Evidence, request_id: str) -> str:
 
 def _faults(job: dict[str, Any]) -> str:
     """What was ordered to go wrong with it."""
-    return str(job["prompt"]).partition("[[")[2].partition("]]")[0] or "nothing ordered"
+    return str(job.get("prompt", "")).partition("[[")[2].partition("]]")[0] or "nothing ordered"
 
 
 def one_generation_per_form(evidence: Evidence) -> Iterable[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from config.ears import Ears
 from generations import queue
+from tests.bells import forget_bells
 
 # A worker that is alive and has stopped listening, as after a broker that was frozen.
 DEAF = """
@@ -58,9 +59,7 @@ def test_a_sign_of_hearing_begins_anew(look: tuple[float, int, int, bool]) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["deaf", "well"])
 def test_a_real_worker_that_hears_nothing_ends_and_another_goes_on(how: str) -> None:
-    with queue.broker_connection() as broker, broker.channel() as channel:
-        for name in queue.QUEUES:
-            channel.queue_purge(name)
+    forget_bells()
     worker = subprocess.Popen(
         [sys.executable, "-c", DEAF, how],
         env=os.environ | {"DEAF_SECONDS": "3"},

@@ -20,6 +20,7 @@ from kombu import Connection
 from config.celery import limit_clips
 from generations import lifecycle, queue
 from generations.models import Generation
+from tests.bells import forget_bells
 from tests.factories import MembershipFactory, TeamFactory
 from tests.generations.views.conftest import advanced, ordered
 
@@ -27,17 +28,11 @@ from tests.generations.views.conftest import advanced, ordered
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Nothing waits, and nobody has just failed to ring."""
-    _purge()
+    forget_bells()
     queue._silent_until.clear()
     yield
     queue._silent_until.clear()
-    _purge()
-
-
-def _purge() -> None:
-    with queue.broker_connection() as broker, broker.channel() as channel:
-        for name in queue.QUEUES:
-            channel.queue_purge(name)
+    forget_bells()
 
 
 def test_clips_wait_apart_from_everything_else() -> None:
@@ -124,7 +119,7 @@ def test_a_backlog_of_clips_is_rung_for_once_the_oldest_first() -> None:
         Generation.objects.filter(pk=each.pk).update(
             completed_at=now - timedelta(minutes=number), next_check_at=now - timedelta(minutes=9 - number)
         )
-    _purge()
+    forget_bells()
     with mock.patch.object(queue, "waiting", return_value={"bells": 0, "clips": 1}):
         assert rung_by_a_sweep() == [str(made[2].pk), str(made[1].pk)]
     for _ in range(3):

@@ -14,7 +14,7 @@ import pytest
 
 from config.stack import environment, rabbitmq
 
-pytestmark = [pytest.mark.slow, pytest.mark.concurrency, pytest.mark.xdist_group("hosts")]
+pytestmark = [pytest.mark.long, pytest.mark.concurrency, pytest.mark.xdist_group("hosts")]
 MOST_SECONDS = 400
 # What a frozen broker may add to a press of Generate, whatever else the machine is busy with.
 MOST_ADDED_SECONDS = 3
