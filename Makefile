@@ -27,7 +27,7 @@ $(STAMP): requirements-dev.txt scripts/setup
 run: $(STAMP) ## start everything at http://127.0.0.1:8000/ (PORT=8123 moves it)
 	@exec $(BIN)/python -m config.stack run --with-parent --host "$(HOST)" --port "$(PORT)"
 
-test: $(STAMP) ## run every test (PYTEST_ARGS="-k ledger" for some)
+test: $(STAMP) ## run the tests (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
 

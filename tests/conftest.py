@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
+BROWSER_FILES = sorted(path.name for path in BROWSER_TESTS.glob("test_*.py"))
 NO_CHROMIUM = "there is no Chromium on PATH; to run the browser tests: sudo apt-get install chromium"
 
 
@@ -20,7 +21,7 @@ def chromium() -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Browser tests share one worker and come last there; without Chromium they are skipped, aloud.
+    """Browser tests share two workers and come last there; without Chromium they are skipped, aloud.
 
     Last, because the synchronous Playwright leaves an event loop running in the thread, and every test after it that
     brings a loop of its own, or asks the database anything, would be refused.
@@ -28,7 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     for item in filter(_needs_browser, items):
         # Here and not in a hook of that folder: xdist reads the group in the same round of hooks.
         item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser"))
+        half = BROWSER_FILES.index(item.path.name) % 2
+        item.add_marker(pytest.mark.xdist_group(f"browser {half}"))
         if not chromium():
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
     yield

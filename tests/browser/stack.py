@@ -75,8 +75,8 @@ def running_stack(**sandbox_settings: object) -> Iterator[Stack]:
 
 
 def _fresh_directory() -> Path:
-    """The first place under var/test/browser that no other session uses, emptied of what a killed one left."""
-    root = environment.TEST_DIRECTORY / "browser"
+    """The first place under var/test/browser-<worker> that no other session uses, emptied of what a killed one left."""
+    root = environment.TEST_DIRECTORY / f"browser-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     for made in (root.parent.parent, root.parent, root):
         places.private_directory(made)
     for directory in (root / str(number) for number in range(SLOTS)):
