@@ -54,7 +54,7 @@ def set_hook(team: Team, url: str) -> tuple[AlertHook, str]:
     """Post the team's alerts there from now on, with a new secret, which is shown once. Raises `HookRefused`."""
     parsed, _ = check(url)
     with transaction.atomic():
-        before = _host_of(team)
+        before = _host_of(AlertHook.objects.filter(team=team).first())
         hook, _ = AlertHook.objects.update_or_create(
             team=team, defaults={"url": url, "salt": new_salt(), "created_at": clock.now()}
         )
@@ -64,18 +64,17 @@ def set_hook(team: Team, url: str) -> tuple[AlertHook, str]:
     return hook, secret_of(hook)
 
 
-def _host_of(team: Team) -> dict[str, str]:
+def _host_of(hook: AlertHook | None) -> dict[str, str]:
     """For the audit log: the rest of an address may be a secret itself, as that of a Slack webhook is."""
-    hook = AlertHook.objects.filter(team=team).first()
     return {"host": httpx.URL(hook.url).host} if hook else {}
 
 
 @transaction.atomic
 def remove_hook(team: Team) -> None:
     """Nothing is posted any more; what still waited is given up."""
-    before, hook = _host_of(team), AlertHook.objects.filter(team=team).first()
+    hook = AlertHook.objects.filter(team=team).first()
     if hook is not None:
-        audit.record("webhook.removed", subject=hook, team=team, before=before)
+        audit.record("webhook.removed", subject=hook, team=team, before=_host_of(hook))
         hook.delete()
     waiting = Notice.objects.filter(alert__team=team, channel=Notice.Channel.HOOK, state=Notice.State.PENDING)
     waiting.update(state=Notice.State.FAILED, said="The webhook was removed.")
