@@ -12,6 +12,6 @@ from run to run; so a breach may need several runs of its seed to come back.
 What is struck, and how: `saboteur.STRIKES`. A wall clock jumps inside the process it is put wrong for (`jumps`), since
 Linux keeps one for all processes of a machine; PostgreSQL's own, which all decisions follow, is left alone here.
 
-`house` says where everything lies, `fleet` keeps the processes, `saboteur` strikes, `customers` order, `fal_books`
-reads what the sandbox did, `checks` compares, `certificate` prints, `performance` puts it all together.
+`house` says where everything lies, `fleet` keeps the processes, `saboteur` strikes, `customers` order, `quiet` waits,
+`fal_books` reads what the sandbox did, `checks` compares, `certificate` prints, `performance` puts it all together.
 """

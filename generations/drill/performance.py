@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import httpx
 from django.core.management import call_command
-from django.db import Error, connection
+from django.db import connection
 
 from config.stack import environment
-from generations.drill import customers, house
+from generations.drill import customers, house, quiet
 from generations.drill.certificate import Certificate, figures
 from generations.drill.checks import Evidence, findings
 from generations.drill.customers import Crowd
@@ -24,14 +24,9 @@ from generations.drill.fal_books import FalBooks
 from generations.drill.fleet import Fleet
 from generations.drill.plan import Plan
 from generations.drill.saboteur import Saboteur
-from generations.models import Attempt, Delivery, Generation
 
 TICK_SECONDS = 0.05
-LOOK_SECONDS = 1.0
 UP_SECONDS = 60
-SAY_SECONDS = 15
-# Seen twice in a row, so that a bell still on its way does not pass for quiet.
-QUIET_LOOKS = 2
 
 Say = Callable[[str], object]
 
@@ -77,7 +72,7 @@ class Performance:
         try:
             self._strike_while_they_order()
             struck_at = time.monotonic()
-            self._wait_for_quiet()
+            quiet.wait(self.fleet, self.books, patience_seconds=self.patience_seconds, say=self.say)
         finally:
             self.saboteur.undo_all()
             self.crowd.close()
@@ -111,40 +106,6 @@ class Performance:
         self.say(
             f"{came} orders and {self.saboteur.done.total()} strikes after {elapsed:.0f} s; waiting for quiet."
         )
-
-    def _wait_for_quiet(self) -> None:
-        ends_at, looks, said_at = time.monotonic() + self.patience_seconds, 0, time.monotonic()
-        while looks < QUIET_LOOKS and time.monotonic() < ends_at:
-            self.fleet.tend()
-            time.sleep(LOOK_SECONDS)
-            try:
-                loud = self._loud()
-            except Error as error:
-                connection.close()
-                loud = str(error)
-            looks = 0 if loud else looks + 1
-            if loud and time.monotonic() - said_at > SAY_SECONDS:
-                said_at = time.monotonic()
-                self.say(f"  not quiet yet: {loud}")
-
-    def _loud(self) -> str:
-        """What still moves, in words; "" when nothing does."""
-        ours = {
-            "unsettled generations": Generation.objects.unsettled().count(),
-            "open attempts": Attempt.objects.open().count(),
-            "deliveries to act upon": Delivery.objects.filter(processed_at__isnull=True).count(),
-        }
-        jobs = [job["request_id"] for job in self.books.jobs() if job["state"] != "COMPLETED"]
-        if not any(ours.values()):
-            for request_id in jobs:  # given up here, stuck there: its late end belongs to the drill
-                with suppress(httpx.HTTPError):
-                    self.books.finish(request_id)
-        moving = ("waiting", "sending")
-        theirs = {
-            "jobs at fal": len(jobs),
-            "webhooks on the way": sum(each["state"] in moving for each in self.books.webhooks()),
-        }
-        return ", ".join(f"{n} {name}" for name, n in (ours | theirs).items() if n)
 
     def _certified(self, *, began_at: float, quiet_seconds: float) -> Certificate:
         evidence = Evidence(self.plan, set(self.crowd.wishes), self.books)
