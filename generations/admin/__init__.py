@@ -19,7 +19,7 @@ from django.utils.text import Truncator
 from accounts.models import Entry, User
 from accounts.read_only import link, link_to, links_to_lists, page_of, recent_values
 from generations import lifecycle
-from generations.admin import bills, prices  # noqa: F401 - their pages register themselves
+from generations.admin import bills, prices, requests  # noqa: F401 - their pages register themselves
 from generations.admin.rooms import ReadOnly, ReadOnlyInline
 from generations.models import (
     Attempt,

@@ -99,7 +99,9 @@ def test_the_words_at_the_button_follow_an_outage_while_somebody_types(visit: Vi
     quotes = asked(studio.page)
     assert stack.manage("shell", "-c", BREAK).returncode == 0
     try:
-        card = other.order("[[sandbox: stuck]] The mast breaks")  # stuck: mended, it would be ready before the click
+        card = other.order(
+            "[[sandbox: stuck]] The mast breaks"
+        )  # stuck: mended, it would be ready before the click
         expect(card).to_contain_text("engine down at fal")
         expect(studio.page.locator("#send")).to_contain_text("fails at fal just now")
         expect(studio.prompt).to_have_value(DRAFT)
