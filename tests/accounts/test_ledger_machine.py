@@ -293,16 +293,26 @@ class LedgerMachine(RuleBasedStateMachine):
         assert Budget.objects.filter(wallet=self.wallet, is_active=True).count() == len(self.model.budgets)
 
 
-@pytest.mark.slow
-@pytest.mark.django_db
-def test_the_book_agrees_with_paper_after_any_sequence_of_operations() -> None:
+def lived(examples: int) -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=10,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
         ),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_the_book_agrees_with_paper_after_any_sequence_of_operations() -> None:
+    lived(6)
+
+
+@pytest.mark.long
+@pytest.mark.django_db
+def test_the_book_agrees_with_paper_after_a_hundred_lives() -> None:
+    lived(100)
