@@ -26,7 +26,7 @@ def measure() -> list[Measurement]:
     few, many = make_team("few", amount=1_000), make_team("many", amount=1_000)
     version = PriceVersion.objects.current(catalogue.get(ENGINE).endpoint_id)
     for wallet, count in ((few, FEW), (many, MANY)):
-        _fill(wallet, version, count)
+        fill(wallet, version, count)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE generations_generation")
         cursor.execute("VACUUM ANALYZE accounts_hold")
@@ -75,7 +75,7 @@ def _deep(path: str, wallet: Wallet, count: int) -> str:
     return f"{path}?{urlencode({'before': f'{row.created_at.isoformat()}_{row.pk}'})}"
 
 
-def _fill(wallet: Wallet, version: PriceVersion, count: int) -> None:
+def fill(wallet: Wallet, version: PriceVersion, count: int) -> None:
     """Settled generations with resolved holds, made by the server itself; the books are not part of this bench."""
     params: dict[str, Any] = {
         "count": count,

@@ -16,6 +16,7 @@ SUITES = (
     "engine",
     "estimates",
     "pages",
+    "simulator",
     "submits",
     "lives",
     "screen",
