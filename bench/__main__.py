@@ -28,6 +28,8 @@ def main(names: list[str]) -> None:
             for measurement in measure():
                 print(report.line(measurement), flush=True)
                 found.append(measurement)
+            # What was measured outlives a later suite that fails.
+            report.write(found, is_whole_run=False)
     finally:
         connections.close_all()
         teardown_databases(databases, verbosity=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 import uuid
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
@@ -14,6 +15,8 @@ from accounts.models import Membership, Team, User
 from bench.seeds import ENGINE
 
 FORM = "application/x-www-form-urlencoded"
+# Gunicorn keeps an idle connection for two.
+IDLE_SECONDS = 1.0
 
 
 def add_member(team: Team, name: str) -> User:
@@ -35,6 +38,7 @@ class Visitor:
     def __init__(self, url: str, user: User) -> None:
         self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self.cookies = {settings.SESSION_COOKIE_NAME: session_of(user)}
+        self._asked_at = time.monotonic()
         self._exchange("GET", "/", None, {})
 
     def order(self, prompt: str, *, is_htmx: bool = True) -> uuid.UUID:
@@ -59,6 +63,9 @@ class Visitor:
         self, method: str, path: str, body: str | None, headers: dict[str, str], *, expected: int = 200
     ) -> None:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        if time.monotonic() - self._asked_at > IDLE_SECONDS:
+            self.connection.close()  # the server does after as long; the next request opens it again
+        self._asked_at = time.monotonic()
         self.connection.request(method, path, body, {**headers, "Cookie": cookie})
         answer = self.connection.getresponse()
         content = answer.read()

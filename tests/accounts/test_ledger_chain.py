@@ -100,6 +100,25 @@ def test_a_rewritten_past_is_found_at_its_first_row(wallet: Wallet, sql: str, fi
     assert f"#{first} of wallet {wallet.pk}" in found[0].subject
 
 
+AWKWARD = 'quote " backslash \\ slash / tab \t line \n bell \x07 delete \x7f \u2028 \u00e9\u0301 \U0001f3ac </script>'
+
+
+def test_the_server_writes_every_entry_as_we_do(wallet: Wallet) -> None:
+    """Byte for byte, whatever stands in it: where it did not, each check would take the long way."""
+    ledger.hold(wallet, amount=1, user=UserFactory(), reference=AWKWARD[:120], reason=AWKWARD)
+    actor, note = UserFactory(), AWKWARD[:280]
+    fill(wallet, 5, note=note, reference=AWKWARD[:100], actor=actor, reason=AWKWARD)
+    ledger.set_budget(wallet, user=UserFactory(), limit_credits=9, period="day", actor=actor, reason=AWKWARD)
+    with check.snapshot():
+        assert chain.suspects(wallet_id=wallet.pk) == []
+        assert wallet.pk not in chain.suspects()
+    behind_the_guards(
+        "UPDATE accounts_entry SET note = note || ' ' WHERE wallet_id = %s AND seq = 9", wallet.pk
+    )
+    with check.snapshot():
+        assert chain.suspects() == chain.suspects(wallet_id=wallet.pk) == [wallet.pk]
+
+
 def test_a_break_of_one_wallet_is_none_of_another(wallet: Wallet) -> None:
     other = TeamFactory(credits=5).wallet
     behind_the_guards("UPDATE accounts_entry SET reason = 'x' WHERE wallet_id = %s AND seq = 2", wallet.pk)
