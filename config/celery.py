@@ -22,7 +22,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 REQUEST_HEADER = "clipledger_request"
 
 app = Celery("clipledger")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.config_from_object("config.celery_settings:VALUES")
 app.autodiscover_tasks(["generations"])
 
 

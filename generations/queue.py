@@ -94,7 +94,7 @@ def _send(name: str, args: tuple[str, ...]) -> None:
 
 
 def _ring(name: str, args: tuple[str, ...]) -> None:
-    with pools.producers[broker_connection()].acquire(block=True, timeout=BELL_SECONDS) as producer:
+    with pools.producers[_broker()].acquire(block=True, timeout=BELL_SECONDS) as producer:
         try:
             current_app.send_task(
                 name,
@@ -109,6 +109,12 @@ def _ring(name: str, args: tuple[str, ...]) -> None:
             # Dropped without a goodbye, for which a frozen broker would have to answer.
             producer.connection.collect(socket_timeout=BELL_SECONDS)
             raise
+
+
+@cache
+def _broker() -> Connection:
+    """Made once: it is never opened itself, it only names the pool."""
+    return broker_connection()
 
 
 def waiting() -> dict[str, int] | None:

@@ -90,7 +90,7 @@ def test_a_frozen_broker_costs_a_second_or_two_and_then_nothing(scheme: str, mut
             transport_options=django_settings.BELL_OPTIONS,
         )
 
-    with mock.patch.object(queue, "broker_connection", rope):
+    with mock.patch.object(queue, "broker_connection", rope), mock.patch.object(queue, "_broker", rope):
         began_at = time.monotonic()
         queue._send(queue.DISPATCH, ())
         assert queue.BELL_SECONDS * 0.9 < time.monotonic() - began_at < 3

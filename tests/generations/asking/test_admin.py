@@ -27,5 +27,7 @@ def test_a_decided_request_shows_who_said_what_and_leads_to_its_generation(
     assert reverse("admin:generations_generation_change", args=[generation.pk]) in html
     assert 'name="_save"' not in html
     assert auditor.post(page, {"state": "declined"}).status_code == 403
-    log = auditor.get(reverse("admin:accounts_auditrecord_changelist"), {"subject_id__exact": str(request.pk)})
+    log = auditor.get(
+        reverse("admin:accounts_auditrecord_changelist"), {"subject_id__exact": str(request.pk)}
+    )
     assert "request.approved" in log.content.decode()
