@@ -10,6 +10,7 @@ from django.db import connection
 
 from accounts import clock
 from accounts.models import Team
+from accounts.models.money import Period
 from bench.pages import ENGINE, fill
 from bench.people import make_team
 from bench.report import Measurement, compare
@@ -27,7 +28,7 @@ DAY_CREDITS = 20_000
 
 def measure() -> list[Measurement]:
     version = PriceVersion.objects.current(catalogue.get(ENGINE).endpoint_id)
-    draft = Draft({ENGINE: scaled(version.rule, Decimal("1.1"))}, [Cap(DAY_CREDITS, "day")])
+    draft = Draft({ENGINE: scaled(version.rule, Decimal("1.1"))}, [Cap(DAY_CREDITS, Period.DAY)])
     found = []
     for size in SIZES:
         wallet = make_team(f"replayed {size}", amount=1_000)
