@@ -47,6 +47,7 @@ def signed_in(stack: Stack, browser: Browser) -> Callable[[str], StorageState]:
 def visit(stack: Stack, browser: Browser, signed_in: Callable[[str], StorageState]) -> Iterator[Visit]:
     """`visit()` is a stranger, `visit(MEMBER)` somebody signed in; options are those of a Playwright context.
 
+    They have asked for less motion unless a test is about it: without a graphics card what moves takes a whole core.
     After the test no page of anybody may have complained in its console: no script error, nothing refused by the
     Content-Security-Policy, nothing missing.
     """
@@ -54,6 +55,7 @@ def visit(stack: Stack, browser: Browser, signed_in: Callable[[str], StorageStat
 
     def arrive(email: str = "", **options: Any) -> Person:
         state = signed_in(email) if email else None
+        options = {"reduced_motion": "reduce"} | options
         context = browser.new_context(base_url=stack.url, storage_state=state, **options)
         context.set_default_timeout(SLOW_MS)
         people.append(Person(context))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MEMBER, Visit
-from tests.browser.people import Studio, eventually, refuse
+from tests.browser.people import eventually, refuse
 from tests.browser.stack import Stack
 
 DRAFT = "A second idea, half written"
@@ -18,7 +18,9 @@ def asked(page: Page) -> list[str]:
     return found
 
 
-def test_typed_text_and_a_playing_clip_survive_updates_that_come_over_the_stream(studio: Studio) -> None:
+def test_typed_text_and_a_playing_clip_survive_updates_that_come_over_the_stream(visit: Visit) -> None:
+    studio = visit(MEMBER, reduced_motion="no-preference").studio()
+    expect(studio.pill).not_to_contain_text("held")
     requests = asked(studio.page)
     first = studio.order("[[sandbox: seconds=1]] The clock ticks")
     expect(first).to_contain_text("Ready")

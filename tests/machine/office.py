@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ Value = TypeVar("Value")
 
 ACTS_AT_ONCE = 4
 AWAY_SECONDS = 60
+TICK_SECONDS = 0.1
 # What may be answered instead of a yes. Anything else is a fault of ours.
 REFUSALS = (LedgerError, AskingError, PriceError, lifecycle.LifecycleError, catalogue.CatalogueError)
 AWAY = (Error, media.StorageUnavailable, fal.FalError, httpx.TransportError)
@@ -42,9 +43,16 @@ class Office:
         self._acts = ThreadPoolExecutor(ACTS_AT_ONCE, thread_name_prefix="act")
         self._presses = ThreadPoolExecutor(2 * ACTS_AT_ONCE, thread_name_prefix="press")
 
-    def at_once(self, acts: Sequence[Callable[[], object]]) -> None:
+    def at_once(self, acts: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
         """All of them beside each other; what they did not expect is a complaint on paper."""
-        for future in [self._acts.submit(_with_connection, act) for act in acts]:
+        waiting = {self._acts.submit(_with_connection, act) for act in acts}
+        while waiting:
+            meanwhile()
+            done, waiting = wait(waiting, timeout=TICK_SECONDS)
+            self._note(done)
+
+    def _note(self, done: Iterable[Future[object]]) -> None:
+        for future in done:
             try:
                 future.result()
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends the run by being written down

@@ -1,4 +1,6 @@
-"""`python -m tests.machine.play ACTS SEED`: the machine in a house of its own; one JSON object, exit 1 on a finding.
+"""`python -m tests.machine.play ACTS SEED [MINUTES]`: the machine in a house of its own; exits 1 on a finding.
+
+It prints one JSON object, which says how many acts there were where the minutes ended them.
 
 As the drill's, this process first becomes itself in the environment of that house; only then are the settings read.
 """
@@ -24,23 +26,23 @@ UP_SECONDS = 150
 PATIENCE_SECONDS = 600
 
 
-def main(acts: str, seed: str) -> None:
+def main(acts: str, seed: str, minutes: str = "120") -> None:
     place = house.ours()
     if place is None:
         env = house.fresh().environment() | {"PYTHONPATH": str(environment.CHECKOUT)}
         os.chdir(environment.CHECKOUT)
-        os.execve(sys.executable, [sys.executable, "-m", "tests.machine.play", acts, seed], env)  # noqa: S606
+        os.execve(sys.executable, [sys.executable, "-m", "tests.machine.play", acts, seed, minutes], env)  # noqa: S606
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     import django
 
     django.setup()
-    report = play(place, wanted=int(acts), number=int(seed))
+    report = play(place, wanted=int(acts), number=int(seed), minutes=float(minutes))
     print(json.dumps(report, indent=1))
     if any(report["rules"].values()) or report["wrong"]:
         sys.exit(1)
 
 
-def play(place: house.House, *, wanted: int, number: int) -> dict[str, Any]:
+def play(place: house.House, *, wanted: int, number: int, minutes: float) -> dict[str, Any]:
     from django.db import connection
 
     from generations.drill import quiet
@@ -57,7 +59,7 @@ def play(place: house.House, *, wanted: int, number: int) -> dict[str, Any]:
         desk = office.Office(town)
         for team in town.teams:
             desk.paper.note("the beginning", came={team.wallet.pk: CREDITS})
-        run = Run(desk, fleet, wanted)
+        run = Run(desk, fleet, wanted, ends_at=began_at + 60 * minutes)
         try:
             turn(run, number=number)
         finally:

@@ -76,8 +76,11 @@ def _went_out_on_its_way_back(wallet_id: int) -> int:
 
 
 def what_expired_was_due(_case: Case) -> Iterator[str]:
+    """What came back after its time gives the rest a time of grace, so there only the first date is told."""
+    now = clock.now()
     for grant in Grant.objects.filter(expired__gt=0):
-        if grant.expires_at is None or grant.expires_at > clock.now():
+        until = grant.original_expires_at if grant.is_grace_used else grant.expires_at
+        if until is None or until > now:
             yield f"grant {grant.pk} lost {grant.expired} before its time"
 
 

@@ -41,13 +41,15 @@ class Run:
     office: Office
     fleet: Fleet
     wanted: int
+    ends_at: float
     acts: int = 0
     steps: int = 0
     kills: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
-        return self.acts >= self.wanted or bool(self.office.paper.wrong)
+        is_late = time.monotonic() > self.ends_at
+        return is_late or self.acts >= self.wanted or bool(self.office.paper.wrong)
 
     def strike(self, victim: str, *, is_child: bool) -> None:
         has_struck = self.fleet.kill_child(victim, self.steps) if is_child else self.fleet.kill(victim)
@@ -76,9 +78,8 @@ def machine(run: Run) -> type[RuleBasedStateMachine]:
             run.breathe()
             if victim:
                 run.strike(victim, is_child=victim.startswith("worker") and drawn[0][1] % 2 == 0)
-            run.office.at_once(
-                [partial(act, run.office, Draw(f"{run.acts} {number}")) for act, number in drawn]
-            )
+            does = [partial(act, run.office, Draw(f"{run.acts} {number}")) for act, number in drawn]
+            run.office.at_once(does, meanwhile=run.fleet.tend)
             run.acts += len(drawn)
             run.steps += 1
 
