@@ -85,6 +85,7 @@ class SimulationForm(forms.Form):
     is_of_proposals = forms.BooleanField(required=False, label="The rules of all open proposals")
     rules = forms.JSONField(
         required=False,
+        initial=dict,
         label="Draft rules",
         help_text='JSON: {"endpoint id": rule, ...}; they go before the proposals.',
         widget=forms.Textarea({"rows": 6, "class": "vLargeTextField", "spellcheck": "false"}),

@@ -140,7 +140,9 @@ def test_whoever_may_only_look_writes_no_price(client: Client, proposal: PricePr
     assert "make it the price" not in client.get(page).content.decode()
     assert client.post(decide(proposal), {"reason": "Mine", "valid_from": ""}).status_code == 403
     assert client.get(ADD).status_code == client.post(f"{ADD}?engine={PRO}", sent()).status_code == 403
-    assert client.get(reverse("admin:generations_priceversion_simulate")).status_code == 200
+    form = client.get(reverse("admin:generations_priceversion_simulate"))
+    assert form.status_code == 200
+    assert ">\n{}</textarea>" in form.content.decode()
     client.force_login(UserFactory(is_staff=True))
     assert client.get(reverse("admin:generations_priceversion_simulate")).status_code == 403
 
