@@ -33,7 +33,7 @@ test: $(STAMP) ## run the tests (PYTEST_ARGS="-k ledger" for some)
 	@scripts/browser
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
 
-test-long: $(STAMP) ## the tests that take minutes: several hosts, RabbitMQ, ten thousand acts
+test-long: $(STAMP) ## the tests that take an hour: several hosts, RabbitMQ, ten thousand acts
 	@scripts/rabbitmq
 	@$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
