@@ -13,7 +13,7 @@ from django.db import connection
 
 from accounts.ledger.check import snapshot
 from accounts.models import Entry, Grant, Wallet
-from generations.spend.totals import rolled_seq
+from generations.spend.totals import tail
 
 # Long enough for a week to count twice, short enough to follow a team that changed its pace.
 RATE_DAYS = 14
@@ -44,7 +44,7 @@ FROM (
     WHERE wallet_id = %(wallet)s AND day >= %(since)s
     UNION ALL
     SELECT (created_at AT TIME ZONE %(zone)s)::date, available_delta, captured_delta FROM accounts_entry
-    WHERE wallet_id = %(wallet)s AND seq > %(after)s
+    WHERE wallet_id = %(wallet)s AND seq > %(after)s AND seq <= %(until)s
       AND (created_at AT TIME ZONE %(zone)s)::date >= %(since)s
 ) moves GROUP BY day ORDER BY day DESC
 """
@@ -60,7 +60,7 @@ def burn_down(wallet: Wallet, *, first: date, today: date, zone: ZoneInfo) -> Fo
             "wallet": wallet.pk,
             "zone": zone.key,
             "since": since,
-            "after": rolled_seq(wallet),
+            **tail(wallet),
         }
         cursor.execute(_MOVES, params)
         found = cursor.fetchall()

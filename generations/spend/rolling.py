@@ -16,8 +16,9 @@ BATCHES_PER_ROUND = 10
 
 # `seq` has no gaps and is allotted under the wallet's lock: whoever sees an entry sees all before it, and nothing
 # is ever committed behind the cursor.
+_FRESH = ENTRIES.format(after="%(after)s", until="%(until)s")
 _ROLL_UP = f"""
-WITH fresh AS MATERIALIZED ({ENTRIES.format(after="%(after)s")} ORDER BY seq LIMIT %(batch)s), notes AS ({TAKE_NOTES}),
+WITH fresh AS MATERIALIZED ({_FRESH} ORDER BY seq LIMIT %(batch)s), notes AS ({TAKE_NOTES}),
 written AS (
     INSERT INTO generations_dailyspend (wallet_id, {COLUMNS})
     SELECT %(wallet)s, {", ".join(KEY)}, {", ".join(f"sum({name})" for name in SUMS)}
@@ -90,6 +91,7 @@ def _roll_up_batch(wallet_id: int) -> int | None:
             "wallet": wallet_id,
             "zone": cursor.time_zone,
             "after": cursor.rolled_seq,
+            "until": Wallet.objects.values_list("seq", flat=True).get(pk=wallet_id),
             "batch": BATCH,
         }
         with connection.cursor() as sql:

@@ -23,7 +23,7 @@ SELECT {
     COLUMNS
 } FROM generations_dailyspend WHERE wallet_id = %(wallet)s AND day BETWEEN %(first)s AND %(last)s
 UNION ALL
-SELECT {COLUMNS} FROM ({ENTRIES.format(after="%(after)s")}) entries
+SELECT {COLUMNS} FROM ({ENTRIES.format(after="%(after)s", until="%(until)s")}) entries
 WHERE day BETWEEN %(first)s AND %(last)s
 UNION ALL
 SELECT {COLUMNS} FROM ({NOTES}) notes WHERE day BETWEEN %(first)s AND %(last)s
@@ -140,12 +140,15 @@ def zone_of(wallet: Wallet) -> ZoneInfo:
     return ZoneInfo(cursor.time_zone if cursor else wallet.team.time_zone)
 
 
-def rolled_seq(wallet: Wallet) -> int:
-    """The last entry in the daily rows. For a `snapshot`, in which it fits them.
+def tail(wallet: Wallet) -> dict[str, int]:
+    """After which entry, and until which, the daily rows leave off. For a `snapshot`, in which it fits them.
 
-    Read on its own and put in as a number: of a subquery the planner thinks that a third of the book lies behind it.
+    Read on its own and put in as two numbers: of a subquery the planner thinks that a third of the book lies behind it,
+    and of a tail without an end that it is as long as the books of larger wallets.
     """
-    return SpendCursor.objects.filter(pk=wallet.pk).values_list("rolled_seq", flat=True).first() or 0
+    found = Wallet.objects.filter(pk=wallet.pk).values_list("spend_cursor__rolled_seq", "seq").first()
+    rolled, last = found or (0, 0)
+    return {"after": rolled or 0, "until": last}
 
 
 def report(wallet: Wallet, wanted: Filter, *, zone: ZoneInfo) -> Report:
@@ -203,7 +206,7 @@ SELECT DISTINCT {column} FROM (
     SELECT {column} FROM generations_dailyspend WHERE wallet_id = %(wallet)s
     UNION
     SELECT g.{column} FROM accounts_entry e JOIN generations_generation g ON g.hold_id = e.hold_id
-    WHERE e.wallet_id = %(wallet)s AND e.seq > %(after)s
+    WHERE e.wallet_id = %(wallet)s AND e.seq > %(after)s AND e.seq <= %(until)s
 ) used WHERE {column} <> '' ORDER BY {column}
 """
 
@@ -212,7 +215,7 @@ def used(wallet: Wallet) -> Used:
     """Engines and tags to choose a filter from."""
     found = []
     with snapshot(), connection.cursor() as cursor:
-        params = {"wallet": wallet.pk, "after": rolled_seq(wallet)}
+        params = {"wallet": wallet.pk, **tail(wallet)}
         for column in ("engine", "tag"):
             cursor.execute(_USED.format(column=column), params)
             found.append([value for (value,) in cursor.fetchall()])
@@ -231,7 +234,7 @@ def _named(sums: Sequence[Any]) -> dict[str, Any]:
 def _params(wallet: Wallet, wanted: Filter, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "wallet": wallet.pk,
-        "after": rolled_seq(wallet),
+        **tail(wallet),
         "zone": zone.key,
         "first": wanted.period.first,
         "last": wanted.period.last,
