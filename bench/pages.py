@@ -27,9 +27,7 @@ def measure() -> list[Measurement]:
     version = PriceVersion.objects.current(catalogue.get(ENGINE).endpoint_id)
     for wallet, count in ((few, FEW), (many, MANY)):
         fill(wallet, version, count)
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE generations_generation")
-        cursor.execute("VACUUM ANALYZE accounts_hold")
+    tidy_up()
     studio, library = reverse("generations:studio"), reverse("generations:library")
     return [
         _compare("studio page", few, many, (studio, studio)),
@@ -88,6 +86,13 @@ def fill(wallet: Wallet, version: PriceVersion, count: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_HOLDS, params)
         cursor.execute(_GENERATIONS, params)
+
+
+def tidy_up() -> None:
+    """As autovacuum would have by then."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE generations_generation")
+        cursor.execute("VACUUM ANALYZE accounts_hold")
 
 
 _HOLDS = """

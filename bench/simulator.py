@@ -11,7 +11,7 @@ from django.db import connection
 from accounts import clock
 from accounts.models import Team
 from accounts.models.money import Period
-from bench.pages import ENGINE, fill
+from bench.pages import ENGINE, fill, tidy_up
 from bench.people import make_team
 from bench.report import Measurement, compare
 from bench.sizes import sized
@@ -33,9 +33,7 @@ def measure() -> list[Measurement]:
     for size in SIZES:
         wallet = make_team(f"replayed {size}", amount=1_000)
         fill(wallet, version, size)
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE generations_generation")
-            cursor.execute("VACUUM ANALYZE accounts_hold")
+        tidy_up()
         rounds = [(_replayed(wallet.team, draft, size), _read(wallet.team)) for _ in range(ROUNDS + 1)][1:]
         found.append(
             compare(

@@ -20,7 +20,7 @@ from accounts.models import Entry, User
 from accounts.read_only import link, link_to, links_to_lists, page_of, recent_values
 from generations import lifecycle
 from generations.admin import bills, prices, requests  # noqa: F401 - their pages register themselves
-from generations.admin.rooms import ReadOnly, ReadOnlyInline
+from generations.admin.rooms import Ordered, ReadOnly, ReadOnlyInline
 from generations.models import (
     Attempt,
     Breaker,
@@ -68,7 +68,7 @@ class DeliveryInline(ReadOnlyInline):
 
 
 @admin.register(Generation)
-class GenerationAdmin(ReadOnly):
+class GenerationAdmin(Ordered):
     list_display = (
         "created_at",
         "team_link",
@@ -112,18 +112,6 @@ class GenerationAdmin(ReadOnly):
     @admin.display(description="hold in the book")
     def hold_link(self, generation: Generation) -> SafeString | str:
         return link_to(generation.hold)
-
-    @admin.display(description="user", ordering="user")
-    def user_link(self, generation: Generation) -> SafeString | str:
-        return link_to(generation.user)
-
-    @admin.display(description="team", ordering="team")
-    def team_link(self, generation: Generation) -> SafeString | str:
-        return link_to(generation.team)
-
-    @admin.display(description="price")
-    def price_link(self, generation: Generation) -> SafeString | str:
-        return link_to(generation.price_version)
 
     @admin.display(description="output")
     def output_link(self, generation: Generation) -> SafeString | str:

@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from accounts.models import AuditRecord
-from accounts.read_only import link, link_to, links_to_lists, page_of, recent_values
-from generations.admin.rooms import ReadOnly, ReadOnlyInline
+from accounts.read_only import link, links_to_lists, page_of, recent_values
+from generations.admin.rooms import Ordered, ReadOnlyInline
 from generations.models import CreditRequest, CreditRequestPicture, CreditRequestStep
 
 
@@ -23,7 +23,7 @@ class PictureInline(ReadOnlyInline):
 
 
 @admin.register(CreditRequest)
-class CreditRequestAdmin(ReadOnly):
+class CreditRequestAdmin(Ordered):
     list_display = (
         *("created_at", "team", "user", "engine", "quote_credits", "refusal", "state", "closed_at"),
         "generation_link",
@@ -40,18 +40,6 @@ class CreditRequestAdmin(ReadOnly):
     def generation_link(self, request: CreditRequest) -> SafeString | str:
         of = request.generation_id
         return link(page_of("generations.generation", of), of) if of else "-"
-
-    @admin.display(description="team")
-    def team_link(self, request: CreditRequest) -> SafeString | str:
-        return link_to(request.team)
-
-    @admin.display(description="user")
-    def user_link(self, request: CreditRequest) -> SafeString | str:
-        return link_to(request.user)
-
-    @admin.display(description="price")
-    def price_link(self, request: CreditRequest) -> SafeString | str:
-        return link_to(request.price_version)
 
     @admin.display(description="one click away")
     def related(self, request: CreditRequest) -> SafeString:

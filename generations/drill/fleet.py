@@ -17,12 +17,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from config.stack import child, environment, postgres, valkey
 from generations.drill.house import House
 from generations.drill.jobs import Host, Running, jobs_of, sandbox_of
 
 RESTART_SECONDS = 0.3
 STOP_SECONDS = 6
+ANSWER_SECONDS = 5
+TICK_SECONDS = 0.05
 # Its sitecustomize.py makes a process follow the clock that `set_clock` writes.
 JUMPS = Path(__file__).parent / "jumps"
 
@@ -72,6 +76,16 @@ class Fleet:
                 self._bury(each, now)
             if each.process is None and now >= each.starts_at and not each.is_down:
                 self._start(each)
+
+    def tend_until_answered(self, urls: Iterable[str], *, seconds: float) -> None:
+        """Keep everything up until each of these has answered, whatever it says, or the time is over."""
+        waiting, ends_at = list(urls), time.monotonic() + seconds
+        while waiting and time.monotonic() < ends_at:
+            self.tend()
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(waiting[0], timeout=ANSWER_SECONDS)
+                waiting.pop(0)
+            time.sleep(TICK_SECONDS)
 
     def _bury(self, each: Running, now: float) -> None:
         assert each.process is not None

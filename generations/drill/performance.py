@@ -8,10 +8,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
-import httpx
 from django.core.management import call_command
 from django.db import connection
 
@@ -80,14 +78,8 @@ class Performance:
 
     def _come_up(self) -> None:
         """Wait for web and sandbox, the two that others knock at."""
-        ends_at = time.monotonic() + UP_SECONDS
-        waiting = [f"{self.house.sandbox_url}/control", f"{self.house.web_url}/accounts/login/"]
-        while waiting and time.monotonic() < ends_at:
-            self.fleet.tend()
-            with suppress(httpx.HTTPError):
-                httpx.get(waiting[0], timeout=5)
-                waiting.pop(0)
-            time.sleep(TICK_SECONDS)
+        urls = [f"{self.house.sandbox_url}/control", f"{self.house.web_url}/accounts/login/"]
+        self.fleet.tend_until_answered(urls, seconds=UP_SECONDS)
 
     def _strike_while_they_order(self) -> None:
         began_at, came = time.monotonic(), 0

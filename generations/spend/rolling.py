@@ -16,9 +16,8 @@ BATCHES_PER_ROUND = 10
 
 # `seq` has no gaps and is allotted under the wallet's lock: whoever sees an entry sees all before it, and nothing
 # is ever committed behind the cursor.
-_FRESH = ENTRIES.format(after="%(after)s", until="%(until)s")
 _ROLL_UP = f"""
-WITH fresh AS MATERIALIZED ({_FRESH} ORDER BY seq LIMIT %(batch)s), notes AS ({TAKE_NOTES}),
+WITH fresh AS MATERIALIZED ({ENTRIES} ORDER BY seq LIMIT %(batch)s), notes AS ({TAKE_NOTES}),
 written AS (
     INSERT INTO generations_dailyspend (wallet_id, {COLUMNS})
     SELECT %(wallet)s, {", ".join(KEY)}, {", ".join(f"sum({name})" for name in SUMS)}

@@ -40,7 +40,7 @@ FROM (
     FROM accounts_entry e
     LEFT JOIN generations_generation g ON g.hold_id = e.hold_id
     LEFT JOIN generations_output o ON o.generation_id = g.id
-    WHERE e.wallet_id = %(wallet)s AND e.seq > {{after}} AND e.seq <= {{until}}
+    WHERE e.wallet_id = %(wallet)s AND e.seq > %(after)s AND e.seq <= %(until)s
 ) named
 """  # noqa: S608 - only names of ours are put in
 

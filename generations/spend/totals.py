@@ -23,7 +23,7 @@ SELECT {
     COLUMNS
 } FROM generations_dailyspend WHERE wallet_id = %(wallet)s AND day BETWEEN %(first)s AND %(last)s
 UNION ALL
-SELECT {COLUMNS} FROM ({ENTRIES.format(after="%(after)s", until="%(until)s")}) entries
+SELECT {COLUMNS} FROM ({ENTRIES}) entries
 WHERE day BETWEEN %(first)s AND %(last)s
 UNION ALL
 SELECT {COLUMNS} FROM ({NOTES}) notes WHERE day BETWEEN %(first)s AND %(last)s

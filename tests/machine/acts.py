@@ -15,7 +15,7 @@ from typing import Any
 
 from accounts import alerts, clock, ledger
 from accounts.ledger import heads
-from accounts.models import Grant, Wallet
+from accounts.models import Grant, Team, Wallet
 from generations import asking, catalogue, lifecycle, prices, reconciliation
 from generations.drill.plan import ENGINES, FAULTS
 from generations.models import CreditRequest, Generation, PriceVersion
@@ -29,13 +29,7 @@ PERIODS = ("day", "week", "month", "rolling", "never")
 RATIOS = ("1", "1.25", "0.8")
 
 
-class Draw(random.Random):
-    """What was drawn for one act, as a source of choices."""
-
-    def member(self, office: Office) -> int:
-        return self.randrange(len(office.town.members))
-
-
+Draw = random.Random
 Act = Callable[[Office, Draw], None]
 
 
@@ -111,7 +105,7 @@ def approve(office: Office, draw: Draw) -> None:
     if row is None:
         return
     limit = asking.NewLimit(draw.choice(PERIODS), draw.randint(100, 900)) if draw.random() < 0.3 else None
-    actor = office.town.admins[office.town.teams.index(row.team)]
+    actor = office.town.admin_of(row.team)
     found = office.twice(
         "approve", lambda: asking.approve(row.pk, actor=actor, note="Go on.", new_limit=limit).pk
     )
@@ -123,7 +117,7 @@ def approve(office: Office, draw: Draw) -> None:
 def decline(office: Office, draw: Draw) -> None:
     row = _request(office, draw)
     if row is not None:
-        actor = office.town.admins[office.town.teams.index(row.team)]
+        actor = office.town.admin_of(row.team)
         _end(office, row, "declined", lambda: asking.decline(row.pk, actor=actor, note="Not this month."))
 
 
@@ -159,7 +153,7 @@ def buy(office: Office, draw: Draw) -> None:
             idempotency_key=key,
         ),
     )  # fmt: skip
-    if entry is not None and office.paper.wrote("grant", entry):
+    if entry is not None:
         office.paper.note("buy", came={wallet.pk: amount})
 
 
@@ -174,7 +168,7 @@ def buy_briefly(office: Office, draw: Draw) -> None:
             expires_at=until, actor=office.town.bursar,
         ),
     )  # fmt: skip
-    if entry is not None and office.paper.wrote("grant", entry):
+    if entry is not None:
         office.paper.note("buy briefly", came={wallet.pk: amount})
 
 
@@ -187,7 +181,7 @@ def correct(office: Office, draw: Draw) -> None:
             wallet, amount=amount, actor=office.town.bursar, reason="Count was off", idempotency_key=key
         ),
     )
-    if entry is not None and office.paper.wrote("adjust", entry):
+    if entry is not None:
         change = {"came": {wallet.pk: amount}} if amount > 0 else {"corrected": {wallet.pk: -amount}}
         office.paper.note("correct", **change)
 
@@ -196,7 +190,7 @@ def void(office: Office, draw: Draw) -> None:
     grant, key = _grant(draw), f"machine:{next(office.numbers)}"
     options: dict[str, Any] = {"actor": office.town.bursar, "reason": "Chargeback", "idempotency_key": key}
     entry = office.twice("void", lambda: ledger.void_grant(grant, **options))
-    if entry is not None and office.paper.wrote("void", entry):
+    if entry is not None:
         office.paper.note("void", voided={grant.wallet_id: -entry.available_delta})
 
 
@@ -217,13 +211,13 @@ def refund(office: Office, draw: Draw) -> None:
     amount, key = draw.randint(1, generation.quote_credits), f"machine:{next(office.numbers)}"
     options: dict[str, Any] = {"actor": office.town.bursar, "reason": "Wrong hands", "idempotency_key": key}
     entry = office.twice("refund", lambda: ledger.refund(generation.hold, amount=amount, **options))
-    if entry is not None and office.paper.wrote("refund", entry):
+    if entry is not None:
         office.paper.note("refund", refunded={entry.wallet_id: amount})
 
 
 def set_budget(office: Office, draw: Draw) -> None:
-    which = draw.member(office)
-    member, options = office.town.members[which], _rule(office, which)
+    member = draw.choice(office.town.members)
+    options = _rule(office, member.team)
     limit, period, is_hard = draw.randint(0, 900), draw.choice(PERIODS), draw.random() < 0.7
     office.twice(
         "set budget",
@@ -235,22 +229,21 @@ def set_budget(office: Office, draw: Draw) -> None:
 
 
 def remove_budget(office: Office, draw: Draw) -> None:
-    which = draw.member(office)
-    member, options, period = office.town.members[which], _rule(office, which), draw.choice(PERIODS)
+    member, period = draw.choice(office.town.members), draw.choice(PERIODS)
+    options = _rule(office, member.team)
     press = lambda: ledger.remove_budget(member.team.wallet, user=member.user, period=period, **options)  # noqa: E731
     office.twice("remove budget", press)
     office.paper.note("remove budget")
 
 
-def _rule(office: Office, which: int) -> dict[str, Any]:
-    team = office.town.members[which].team
-    return {"actor": office.town.admins[office.town.teams.index(team)], "reason": "Plan of the month"}
+def _rule(office: Office, team: Team) -> dict[str, Any]:
+    return {"actor": office.town.admin_of(team), "reason": "Plan of the month"}
 
 
 def hide_or_show(office: Office, draw: Draw) -> None:
-    which, endpoint = draw.member(office), draw.choice(ENGINES)
+    team, endpoint = draw.choice(office.town.members).team, draw.choice(ENGINES)
     is_allowed = draw.choice([False, None, None, True])
-    wallet, options = office.town.members[which].team.wallet, _rule(office, which)
+    wallet, options = team.wallet, _rule(office, team)
     role = draw.choice(["", "member"])
     office.twice(
         "hide or show",
@@ -300,7 +293,7 @@ def seal(office: Office, _draw: Draw) -> None:
 
 
 def _wallet(office: Office, draw: Draw) -> Wallet:
-    return office.town.wallet(draw.randrange(len(office.town.teams)))
+    return draw.choice(office.town.teams).wallet
 
 
 def _grant(draw: Draw) -> Grant:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from accounts.models import Entry, Membership, Team, User, Wallet
+from accounts.models import Membership, Team, User
 from generations.models import Picture
 
 
@@ -35,8 +35,8 @@ class Town:
     members: list[Membership]
     pictures: dict[int, Picture]
 
-    def wallet(self, which: int) -> Wallet:
-        return self.teams[which].wallet
+    def admin_of(self, team: Team) -> User:
+        return self.admins[self.teams.index(team)]
 
 
 @dataclass
@@ -60,7 +60,6 @@ class Paper:
     refunded: Counter[int] = field(default_factory=Counter)
     # By price version: what was put on fal's own price; 1 for the catalogue's.
     ratios: dict[int, Decimal] = field(default_factory=dict)
-    entries: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, name: str, **changes: Any) -> None:
@@ -79,13 +78,6 @@ class Paper:
     def refuse(self, name: str, error: Exception) -> None:
         with self._lock:
             self.refused[f"{name}: {type(error).__name__}"] += 1
-
-    def wrote(self, name: str, entry: Entry) -> bool:
-        """Whether this entry is new on paper: an act that was repeated comes back with the same one."""
-        with self._lock:
-            is_new = entry.pk not in self.entries[name]
-            self.entries[name].add(entry.pk)
-            return is_new
 
     def complain(self, text: str) -> None:
         with self._lock:

@@ -13,10 +13,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
-
-import httpx
 
 from config.stack import environment
 from generations.drill import house
@@ -100,16 +98,8 @@ def _fleet(place: house.House) -> Iterator[Any]:
     try:
         fleet.start_servers()
         call_command("migrate", interactive=False, verbosity=0)
-        waiting, ends_at = (
-            [f"{place.sandbox_url}/control", f"{place.web_url}/healthz"],
-            time.monotonic() + UP_SECONDS,
-        )
-        while waiting and time.monotonic() < ends_at:
-            fleet.tend()
-            with suppress(httpx.HTTPError):
-                httpx.get(waiting[0], timeout=5)
-                waiting.pop(0)
-            time.sleep(0.1)
+        urls = [f"{place.sandbox_url}/control", f"{place.web_url}/healthz"]
+        fleet.tend_until_answered(urls, seconds=UP_SECONDS)
         yield fleet
     finally:
         fleet.stop()
