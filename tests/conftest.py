@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from accounts import clock
+
 BROWSER_TESTS = Path(__file__).parent / "browser"
 BROWSER_FILES = sorted(path.name for path in BROWSER_TESTS.glob("test_*.py"))
 NO_CHROMIUM = "there is no Chromium on PATH; to run the browser tests: sudo apt-get install chromium"
@@ -40,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
 
 def _needs_browser(item: pytest.Item) -> bool:
     return BROWSER_TESTS in item.path.parents
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_at_the_clock() -> Generator[None, None, None]:
+    """A look every half minute would be one statement more in whichever test is counting its statements then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "TRUSTED_SECONDS", 24 * 3600.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,12 @@ from accounts import clock
 
 HOUR = timedelta(hours=1)
 CLOSE = timedelta(seconds=2)
+TRUSTED_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
-def _unknown() -> Iterator[None]:
+def _unknown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(clock, "TRUSTED_SECONDS", TRUSTED_SECONDS)
     clock.forget()
     yield
     clock.forget()

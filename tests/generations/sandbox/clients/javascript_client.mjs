@@ -29,7 +29,9 @@ seen.subscribed = await fal.subscribe(PICTURE, {
   pollInterval: 50,
   onQueueUpdate: (update) => seen.updates.push(update.status),
 });
-const { request_id: requestId } = await fal.queue.submit(TEXT, { input: { prompt: "A fox" } });
+// Long enough to be seen in the queue by a machine that is busy.
+const slowly = { prompt: "A fox [[sandbox: seconds=4]]" };
+const { request_id: requestId } = await fal.queue.submit(TEXT, { input: slowly });
 seen.first = (await fal.queue.status(TEXT, { requestId, logs: true })).status;
 seen.streamed = [];
 const stream = await fal.queue.streamStatus(TEXT, { requestId, logs: true });

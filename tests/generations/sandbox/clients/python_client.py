@@ -13,6 +13,8 @@ from typing import Any
 import fal_client
 from fal_client import client
 
+# Long enough to be seen in the queue by a machine that is busy.
+SLOWLY = "A fox [[sandbox: seconds=4]]"
 TEXT, PICTURE = "fal-ai/minimax/hailuo-2.3/pro/text-to-video", "fal-ai/minimax/hailuo-2.3/pro/image-to-video"
 
 
@@ -22,11 +24,11 @@ def main(base_url: str, picture: str) -> dict[str, Any]:
     seen["upload"] = fal_client.upload_file(picture)
     seen["subscribed"] = fal_client.subscribe(
         PICTURE,
-        {"prompt": "A fox", "image_url": seen["upload"]},
+        {"prompt": SLOWLY, "image_url": seen["upload"]},
         with_logs=True,
         on_queue_update=lambda update: seen["queue_updates"].append(type(update).__name__),
     )
-    handle = fal_client.submit(TEXT, {"prompt": "A fox"})
+    handle = fal_client.submit(TEXT, {"prompt": SLOWLY})
     seen["first_status"] = type(handle.status(with_logs=True)).__name__
     seen["got"] = handle.get()
     seen["by_id"] = fal_client.result(TEXT, handle.request_id) == seen["got"]
