@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -17,19 +16,16 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from accounts import clock
 from accounts.models import Team, User
-from accounts.models.money import Period
 from accounts.read_only import link, links_to_lists, page_of
 from generations import catalogue, prices
+from generations.admin.price_forms import AmountsForm, Reasoned, ShapeForm, SimulationForm, VersionForm
 from generations.admin.rooms import ReadOnly
 from generations.models import Generation, ListPrice, PriceProposal, PriceVersion
-from generations.prices import Cap, Draft, Outcome
-from generations.prices.book import LONGEST_REASON_CHARS, newest_of
+from generations.prices import Outcome
+from generations.prices.book import newest_of
 
 PERMISSION = "generations.add_priceversion"
-MOST_DAYS = 90
-WHEN = {"type": "datetime-local", "step": "60"}
 
 
 def known_engine(endpoint_id: str) -> catalogue.Engine | None:
@@ -37,91 +33,6 @@ def known_engine(endpoint_id: str) -> catalogue.Engine | None:
         return catalogue.get(endpoint_id)
     except catalogue.UnknownEngine:
         return None
-
-
-class Reasoned(forms.Form):
-    valid_from = forms.DateTimeField(
-        required=False,
-        label="Valid from (UTC)",
-        help_text="Empty: at once.",
-        widget=forms.DateTimeInput(WHEN, format="%Y-%m-%dT%H:%M"),
-    )
-    reason = forms.CharField(
-        max_length=LONGEST_REASON_CHARS, widget=forms.Textarea({"rows": 3, "class": "vLargeTextField"})
-    )  # fmt: skip
-
-    def clean_valid_from(self) -> Any:
-        begins = self.cleaned_data["valid_from"]
-        if begins and begins < clock.now():
-            raise forms.ValidationError("A price cannot begin in the past.")
-        return begins
-
-
-class VersionForm(Reasoned):
-    rule = forms.JSONField(
-        help_text="JSON; amounts in quotes. The shapes are described in generations/catalogue/price.py.",
-        widget=forms.Textarea({"rows": 16, "spellcheck": "false", "class": "vLargeTextField"}),
-    )
-    after = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    field_order = ["rule", "valid_from", "reason", "after"]
-
-    def __init__(
-        self, *args: Any, engine: catalogue.Engine, newest: PriceVersion | None, **more: Any
-    ) -> None:
-        super().__init__(*args, **more)
-        self.engine, self.newest = engine, newest
-
-    def clean_rule(self) -> dict[str, Any]:
-        rule = self.cleaned_data["rule"]
-        if not isinstance(rule, dict):
-            raise forms.ValidationError("A rule is an object with quantity and rate.")
-        problem = prices.problem_of(self.engine, rule, before=self.newest.rule if self.newest else None)
-        if problem:
-            raise forms.ValidationError(problem)
-        return rule
-
-
-class SimulationForm(forms.Form):
-    is_of_proposals = forms.BooleanField(required=False, label="The rules of all open proposals")
-    rules = forms.JSONField(
-        required=False,
-        initial=dict,
-        label="Draft rules",
-        help_text='JSON: {"endpoint id": rule, ...}; they go before the proposals.',
-        widget=forms.Textarea({"rows": 6, "class": "vLargeTextField", "spellcheck": "false"}),
-    )
-    cap_credits = forms.IntegerField(required=False, min_value=0, label="Cap, credits")
-    cap_period = forms.ChoiceField(required=False, choices=[("", "no cap"), *Period.choices])
-    cap_member = forms.EmailField(required=False, help_text="Empty: everyone.")
-    team = forms.ModelChoiceField(Team.objects.order_by("name"), required=False, empty_label="all teams")
-    days = forms.IntegerField(min_value=1, max_value=MOST_DAYS, initial=MOST_DAYS)
-
-    def clean_rules(self) -> dict[str, Any]:
-        rules = self.cleaned_data["rules"] or {}
-        if not isinstance(rules, dict):
-            raise forms.ValidationError("Write an object: endpoint id, then its rule.")
-        try:
-            for engine, rule in rules.items():
-                catalogue.check_rule(rule)
-                catalogue.get(engine)
-        except catalogue.CatalogueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return rules
-
-    def clean_cap_member(self) -> User | None:
-        email = self.cleaned_data["cap_member"]
-        found = User.objects.filter(email__iexact=email).first() if email else None
-        if email and found is None:
-            raise forms.ValidationError("Nobody here has this address.")
-        return found
-
-    def outcome(self) -> Outcome:
-        data = self.cleaned_data
-        rules = (Draft.of_proposals() if data["is_of_proposals"] else {}) | data["rules"]
-        limit, period, member = data["cap_credits"], data["cap_period"], data["cap_member"]
-        has_cap = limit is not None and period
-        caps = [Cap(limit, Period(period), member.pk if member else None)] if has_cap else []
-        return prices.simulate(Draft(rules, caps), days=data["days"], team=data["team"])
 
 
 @admin.register(PriceVersion)
@@ -161,12 +72,8 @@ class PriceVersionAdmin(ReadOnly):
             return self._page(
                 request, "price_add.html", {"title": "New price: which engine?", "choices": choices}
             )
-        newest = newest_of(engine)
-        rule = newest.rule if newest else engine.price.rule
-        shown = {"rule": rule, "after": newest.pk if newest else None}
-        form = VersionForm(request.POST or None, engine=engine, newest=newest, initial=shown)
-        form.fields["rule"].widget.attrs["rows"] = min(40, json.dumps(rule, indent=1).count("\n") + 4)
-        context = {"title": f"New price of {engine.label}", "form": form, "engine": engine, "newest": newest}
+        form = _version_form(request, engine)
+        context = {"title": f"New price of {engine.label}", "form": form, "engine": engine, "seen": form.seen}
         if request.method == "POST" and "edit" not in request.POST and form.is_valid():
             return self._previewed(request, form, context)
         return self._page(request, "price_add.html", context)
@@ -189,9 +96,11 @@ class PriceVersionAdmin(ReadOnly):
                 return self._page(request, "price_add.html", context)
             messages.success(request, "The price is written; what was ordered before keeps its own.")
             return redirect(page_of("generations.priceversion", version.pk))
-        before = form.newest.rule if form.newest else None
-        examples = prices.worked(form.engine, before, data["rule"])
-        return self._page(request, "price_add.html", {**context, "examples": examples, "is_preview": True})
+        shown = {
+            "examples": prices.worked(form.engine, form.rule_before, data["rule"]),
+            "draft": json.dumps({form.engine.endpoint_id: data["rule"]}),
+        }
+        return self._page(request, "price_add.html", {**context, **shown, "is_preview": True})
 
     def simulate_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -282,6 +191,17 @@ class ListPriceAdmin(ReadOnly):
     search_fields = ("engine",)
     date_hierarchy = "seen_at"
     ordering = ("-seen_at", "engine")
+
+
+def _version_form(request: HttpRequest, engine: catalogue.Engine) -> VersionForm:
+    """Numbers where there is a price, JSON where there is none or its shape is to change (`?shape=new`)."""
+    seen, after = newest_of(engine), request.POST.get("after", "")
+    if after.isdecimal():
+        # The version whose numbers are in the form, though a newer one may have come since: `publish` says so.
+        seen = PriceVersion.objects.filter(engine=engine.endpoint_id, pk=after).first() or seen
+    if seen is None or "shape" in request.GET:
+        return ShapeForm(request.POST or None, engine=engine, seen=seen)
+    return AmountsForm(request.POST or None, engine=engine, seen=seen)
 
 
 def _actor(request: HttpRequest) -> User:

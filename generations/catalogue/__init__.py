@@ -1,8 +1,8 @@
 """The engines as data, one reviewed TOML file per vendor in `data/`, and the pure code that reads them.
 
 `schema` says what an engine is, `loader` reads and checks the files, `inputs` turns a form into what fal is
-sent, `pictures` checks a picture against an engine, `price` evaluates any price rule. No Django, no
-database, no network.
+sent, `pictures` checks a picture against an engine, `price` evaluates any price rule, `amounts` are the numbers
+in one. No Django, no database, no network.
 
 How to add an engine (no code needed):
 
@@ -26,6 +26,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from generations.catalogue.amounts import Amount, amounts, with_amounts, words_of
 from generations.catalogue.errors import (
     BadFact,
     BadRule,
@@ -44,6 +45,7 @@ from generations.catalogue.price import check_rule, price_usd, quote_credits, ru
 from generations.catalogue.schema import Engine, Input, Limits, PictureLimits, Price, PriceExample, Timing
 
 __all__ = [
+    "Amount",
     "BadFact",
     "BadRule",
     "BrokenCatalogue",
@@ -60,6 +62,7 @@ __all__ = [
     "Timing",
     "UnknownEngine",
     "UnknownRow",
+    "amounts",
     "check_picture",
     "check_rule",
     "clean",
@@ -74,6 +77,8 @@ __all__ = [
     "quote_facts",
     "quote_params",
     "rule_params",
+    "with_amounts",
+    "words_of",
 ]
 
 DATA = Path(__file__).parent / "data"

@@ -30,7 +30,7 @@ class Example:
     @property
     def words(self) -> str:
         """ "duration 10, resolution 720p"."""
-        return ", ".join(f"{name} {_word(value)}" for name, value in self.params.items()) or "any input"
+        return catalogue.words_of(self.params) or "any input"
 
     @property
     def change(self) -> float | None:
@@ -126,7 +126,3 @@ def _distinct(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
 
 def _same(row: dict[str, object], other: dict[str, object]) -> bool:
     return all(name in other and str(other[name]) == str(value) for name, value in row.items())
-
-
-def _word(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -29,25 +29,98 @@ def desk(client: Client, operator: User) -> Client:
     return client
 
 
+def shape(engine: str) -> str:
+    return f"{ADD}?engine={engine}&shape=new"
+
+
 def sent(rule: Any = DEARER, **more: Any) -> dict[str, Any]:
     return {"rule": json.dumps(rule), "reason": "fal raised it", "valid_from": ""} | more
 
 
 def test_the_form_begins_with_the_rule_in_force(desk: Client) -> None:
     assert STANDARD in desk.get(ADD).content.decode()
-    page = desk.get(ADD, {"engine": STANDARD})
+    page = desk.get(shape(STANDARD))
     form = page.context["form"]
     assert form.initial["rule"] == PriceVersion.objects.current(STANDARD).rule
     assert "Show what it does" in page.content.decode()
 
 
+def amounts(version: PriceVersion, **more: Any) -> dict[str, Any]:
+    six, ten = more.pop("six", "0.28"), more.pop("ten", "0.56")
+    known = {"rate.rows.0.usd": six, "rate.rows.1.usd": ten}
+    return {"after": version.pk, "reason": "fal raised it", "valid_from": ""} | known | more
+
+
+def test_a_price_is_raised_by_changing_its_number_and_the_rule_keeps_its_shape(
+    desk: Client, operator: User
+) -> None:
+    seen, page = PriceVersion.objects.newest(STANDARD), f"{ADD}?engine={STANDARD}"
+    form = desk.get(page).content.decode()
+    assert "US dollars per clip: duration 10" in form
+    assert 'name="rate.rows.1.usd" value="0.56"' in form
+    preview = desk.post(page, amounts(seen, ten="0.60")).content.decode()
+    assert "60 credits ($0.6)" in preview
+    assert 'name="rate.rows.1.usd" value="0.60"' in preview
+    assert PriceVersion.objects.newest(STANDARD) == seen
+    back = desk.post(page, amounts(seen, ten="0.60", edit="yes")).content.decode()
+    assert 'name="rate.rows.1.usd" value="0.60"' in back
+    assert desk.post(page, amounts(seen, ten="0.60", confirm="yes")).status_code == 302
+    made = PriceVersion.objects.newest(STANDARD)
+    assert made.rule["rate"]["rows"] == [
+        seen.rule["rate"]["rows"][0],
+        {"when": {"duration": "10"}, "usd": "0.60"},
+    ]
+    assert made.rule["quantity"] == seen.rule["quantity"]
+    assert made.actor == operator
+
+
+@pytest.mark.parametrize(
+    ("six", "words"),
+    [
+        ("", "required"),
+        ("a dime", "Enter a number"),
+        ("-1", "greater than or equal to 0"),
+        ("NaN", "Enter a number"),
+        ("1e99", "digits"),
+        ("0", "no credits at all"),
+    ],
+)
+def test_a_number_that_is_no_price_is_refused_and_the_others_stay(desk: Client, six: str, words: str) -> None:
+    sheet = amounts(PriceVersion.objects.newest(STANDARD), six=six, ten="0.61", confirm="yes")
+    page = desk.post(f"{ADD}?engine={STANDARD}", sheet).content.decode()
+    assert words in page
+    assert 'value="0.61"' in page
+    assert PriceVersion.objects.filter(engine=STANDARD).count() == 1
+
+
+def test_numbers_of_a_version_that_is_no_longer_the_newest_are_not_written_over_it(
+    desk: Client, operator: User
+) -> None:
+    seen = PriceVersion.objects.newest(STANDARD)
+    prices.publish(STANDARD, DEARER, actor=operator, reason="Meanwhile, and of another shape")
+    page = desk.post(f"{ADD}?engine={STANDARD}", amounts(seen, ten="0.60", confirm="yes")).content.decode()
+    assert "was changed meanwhile" in page
+    assert 'value="0.60"' in page
+    assert PriceVersion.objects.newest(STANDARD).rule == DEARER
+
+
+def test_what_is_about_to_be_written_can_be_tried_on_the_last_90_days_first(desk: Client) -> None:
+    seen = PriceVersion.objects.newest(STANDARD)
+    shown = desk.post(f"{ADD}?engine={STANDARD}", amounts(seen, ten="0.60"))
+    simulate = reverse("admin:generations_priceversion_simulate")
+    assert f'action="{simulate}" target="_blank"' in shown.content.decode()
+    tried = desk.post(simulate, {"rules": shown.context["draft"], "days": 90})
+    assert tried.context["form"].cleaned_data["rules"][STANDARD]["rate"]["rows"][1]["usd"] == "0.60"
+    assert "orders, " in tried.content.decode()
+
+
 def test_worked_examples_come_before_the_price_is_written(desk: Client, operator: User) -> None:
     seen = PriceVersion.objects.newest(STANDARD)
-    preview = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk)).content.decode()
+    preview = desk.post(shape(STANDARD), sent(after=seen.pk)).content.decode()
     for words in ("duration 10", "56 credits ($0.56)", "100 credits ($1)", "+78.6 %", "+114.3 %"):
         assert words in preview
     assert lifecycle.quote(STANDARD, {}).credits == 28
-    answer = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk, confirm="yes"))
+    answer = desk.post(shape(STANDARD), sent(after=seen.pk, confirm="yes"))
     assert answer.status_code == 302
     version = PriceVersion.objects.newest(STANDARD)
     assert (version.rule, version.actor, version.reason) == (DEARER, operator, "fal raised it")
@@ -57,7 +130,7 @@ def test_worked_examples_come_before_the_price_is_written(desk: Client, operator
 def test_whatever_was_written_since_the_examples_were_seen_stops_it(desk: Client, operator: User) -> None:
     seen = PriceVersion.objects.newest(STANDARD)
     prices.publish(STANDARD, DEARER, actor=operator, reason="Meanwhile")
-    page = desk.post(f"{ADD}?engine={STANDARD}", sent(after=seen.pk, confirm="yes"))
+    page = desk.post(shape(STANDARD), sent(after=seen.pk, confirm="yes"))
     assert "was changed meanwhile" in page.content.decode()
     assert PriceVersion.objects.filter(engine=STANDARD).count() == 2
 
@@ -76,7 +149,7 @@ def test_a_price_that_cannot_be_is_refused_in_words(
     desk: Client, changed: dict[str, Any], words: str
 ) -> None:
     for step in ({}, {"confirm": "yes"}):
-        page = desk.post(f"{ADD}?engine={STANDARD}", sent() | changed | step)
+        page = desk.post(shape(STANDARD), sent() | changed | step)
         assert words in page.content.decode()
     assert PriceVersion.objects.filter(engine=STANDARD).count() == 1
 
