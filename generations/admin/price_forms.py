@@ -113,7 +113,7 @@ class SimulationForm(forms.Form):
         required=False,
         initial=dict,
         label="Draft rules",
-        help_text='JSON: {"endpoint id": rule, ...}; they go before the proposals.',
+        help_text='JSON: {"endpoint id": rule, ...}. The page of a new price fills it in. Goes before the proposals.',
         widget=forms.Textarea({"rows": 6, "class": "vLargeTextField", "spellcheck": "false"}),
     )
     cap_credits = forms.IntegerField(required=False, min_value=0, label="Cap, credits")
