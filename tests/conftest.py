@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test.utils import CaptureQueriesContext
 
 from accounts import clock
 
@@ -45,10 +46,17 @@ def _needs_browser(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_look_at_the_clock() -> Generator[None, None, None]:
-    """A look every half minute would be one statement more in whichever test is counting its statements then."""
+def no_look_at_the_clock_is_counted() -> Generator[None, None, None]:
+    """It is looked at every half minute: one statement more for whichever test counts its statements at that moment."""
+    enter = CaptureQueriesContext.__enter__
+
+    def enter_after_a_look(context: CaptureQueriesContext) -> CaptureQueriesContext:
+        clock.forget()
+        clock.now()
+        return enter(context)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clock, "TRUSTED_SECONDS", 24 * 3600.0)
+        patch.setattr(CaptureQueriesContext, "__enter__", enter_after_a_look)
         yield
 
 

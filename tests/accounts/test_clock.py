@@ -16,12 +16,10 @@ from accounts import clock
 
 HOUR = timedelta(hours=1)
 CLOSE = timedelta(seconds=2)
-TRUSTED_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
-def _unknown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(clock, "TRUSTED_SECONDS", TRUSTED_SECONDS)
+def _unknown() -> Iterator[None]:
     clock.forget()
     yield
     clock.forget()

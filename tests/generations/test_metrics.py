@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
 
+from accounts import clock
 from accounts.models import Membership
 from generations import metrics, pulse
 from generations.models import Attempt, Delivery, DispatchPause, Generation
@@ -56,7 +56,7 @@ def test_an_empty_house_has_no_troubles(db: None) -> None:
 def test_what_is_in_flight_and_what_it_holds(member: Membership) -> None:
     waiting = ordered(member)
     advanced(ordered(member), "submitted", "running")
-    Generation.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - MINUTE)
+    Generation.objects.filter(pk=waiting.pk).update(created_at=clock.now() - MINUTE)
     found = figures()
     assert found[("generations_in_flight", waiting.engine, "requested")] == 1
     assert found[("generations_in_flight", waiting.engine, "running")] == 1
@@ -67,7 +67,7 @@ def test_what_is_in_flight_and_what_it_holds(member: Membership) -> None:
 
 def test_only_what_nobody_is_busy_with_is_overdue(member: Membership) -> None:
     made = ordered(member)
-    now = timezone.now()
+    now = clock.now()
     Generation.objects.filter(pk=made.pk).update(next_check_at=now - 3 * MINUTE)
     assert 180 <= figures()[("overdue_seconds",)] < 190
     Generation.objects.filter(pk=made.pk).update(lease_until=now + MINUTE / 2)
@@ -75,7 +75,7 @@ def test_only_what_nobody_is_busy_with_is_overdue(member: Membership) -> None:
 
 
 def test_loose_ends_are_counted(member: Membership) -> None:
-    now = timezone.now()
+    now = clock.now()
     made = advanced(ordered(member), "submitted")
     attempt = Attempt.objects.create(generation=made, number=1, state="lost", sent_at=now - MINUTE)
     Delivery.objects.create(
@@ -95,12 +95,12 @@ def test_loose_ends_are_counted(member: Membership) -> None:
 
 def test_a_hold_whose_work_is_over_is_an_alarm(member: Membership) -> None:
     made = ordered(member)
-    Generation.objects.filter(pk=made.pk).update(state="failed", settled_at=timezone.now())
+    Generation.objects.filter(pk=made.pk).update(state="failed", settled_at=clock.now())
     assert figures()[("holds_without_work",)] == 1
 
 
 def test_the_last_hour_and_its_latencies(member: Membership) -> None:
-    now = timezone.now()
+    now = clock.now()
     for number, seconds in enumerate((10, 20, 30)):
         made = advanced(ordered(member), "submitted", "running", "storing", "succeeded")
         Generation.objects.filter(pk=made.pk).update(
@@ -127,7 +127,7 @@ def test_the_last_hour_and_its_latencies(member: Membership) -> None:
 
 def test_what_was_told_at_the_order_against_what_came(member: Membership) -> None:
     assert ("estimate_ratio", "0.5") not in figures()
-    now = timezone.now()
+    now = clock.now()
     for told, took in ((60, 90), (60, 60), (60, 30)):
         made = advanced(ordered(member), "submitted", "running", "storing", "succeeded")
         begun = now - timedelta(seconds=took)
