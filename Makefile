@@ -22,7 +22,7 @@ help: ## this list
 
 setup: $(STAMP) ## make .venv with everything locked, nothing else
 
-$(STAMP): requirements-dev.txt scripts/setup
+$(STAMP): requirements-dev.txt requirements-uv.txt scripts/setup
 	@scripts/setup $(VENV) requirements-dev.txt
 	@touch $@
 
@@ -59,6 +59,7 @@ format: $(STAMP) ## let ruff rewrite
 lock: ## resolve the requirements anew (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	echo uv | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements-uv.txt
 
 clean: ## forget the environment, the embedded servers' data and all caches
 	rm -rf $(VENV) var staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis
