@@ -1,9 +1,9 @@
 """Everything that speaks fal's protocol, and nothing else: no Django, nothing of ours.
 
-`FalClient` (client.py) submits, asks, fetches, cancels, uploads and reads fal's books; `AsyncFal` (watch.py) waits for
-many requests at once; `JwksCache` (signatures.py) tells fal's webhooks from forged ones. Each failure is a `FalError`
-(errors.py) whose `outcome` (outcomes.py) says whether a new attempt may be made, whose fault it was, and what the
-member is told.
+`FalClient` (client.py) submits, asks, fetches, cancels, uploads and reads fal's books; `watch.AsyncFal` waits for many
+requests at once, and is imported from there: only the watcher needs what it is built on. `JwksCache` (signatures.py)
+tells fal's webhooks from forged ones. Each failure is a `FalError` (errors.py) whose `outcome` (outcomes.py) says
+whether a new attempt may be made, whose fault it was, and what the member is told.
 
 What the vendor's own `fal-client` package does here, and what it does not:
 
@@ -51,13 +51,11 @@ from generations.fal.types import (
     Status,
     Submitted,
 )
-from generations.fal.watch import AsyncFal
 
 __all__ = [
     "IDS_PER_CALL",
     "AccountLocked",
     "AccountMisconfigured",
-    "AsyncFal",
     "AttemptFailed",
     "BillingEvent",
     "CancelAnswer",

@@ -18,6 +18,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from accounts import clock
 from generations import fal, lifecycle, pulse, trace
+from generations.fal.watch import AsyncFal
 from generations.lifecycle import leases
 from generations.states import AT_FAL, State
 from generations.watcher import pace
@@ -77,7 +78,7 @@ class Watcher:
         """The loop; ends after `stop()`."""
         config = lifecycle.fal_config()
         limits = {"max_connections": CONNECTIONS, "max_streams": max(settings.FAL_STREAM_LIMIT, 1)}
-        async with fal.AsyncFal(config, **limits) as self._fal:
+        async with AsyncFal(config, **limits) as self._fal:
             rounds = [
                 asyncio.create_task(self._every(settings.LEASE_SECONDS / 3, self._renew)),
                 asyncio.create_task(self._every(CLAIM_SECONDS, self._claim)),

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image
 
-from generations.fal import AsyncFal, CancelAnswer, Completed, FalClient, FalConfig, RequestUnknown
+from generations.fal import CancelAnswer, Completed, FalClient, FalConfig, RequestUnknown
+from generations.fal.watch import AsyncFal
 from tests.sandbox_server import RunningSandbox, running_sandbox
 
 ENGINE = "fal-ai/minimax/hailuo-2.3/pro/image-to-video"

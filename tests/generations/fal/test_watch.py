@@ -8,7 +8,6 @@ from contextlib import aclosing
 import pytest
 
 from generations.fal import (
-    AsyncFal,
     Completed,
     ForeignUrl,
     InProgress,
@@ -21,6 +20,7 @@ from generations.fal import (
     Status,
     TryLater,
 )
+from generations.fal.watch import AsyncFal
 from tests.generations.fal.wire_server import Seen, WireServer, http, running_server, silence
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
