@@ -18,6 +18,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import connection, models
 from django.db.models.expressions import Col
+from django.db.models.lookups import Exact
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
@@ -89,25 +90,33 @@ class BriefPaginator(Paginator):
 class Rows(models.QuerySet[Any]):
     """Rows of a long table. Its years, months and days are read in leaps, from the first row of each to the next.
 
-    Asked for all of them at once, as Django does, PostgreSQL reads every row.
+    Asked for all of them at once, as Django does, PostgreSQL reads every row: better only where no index leads from
+    one to the next.
     """
 
     def datetimes(self, field_name: str, kind: str, order: str = "ASC", tzinfo: Any = None) -> Any:
-        leaps = order == "ASC" and tzinfo is None and self._is_filtered_by_index(field_name)
+        leaps = order == "ASC" and tzinfo is None and self._is_in_order_of(field_name)
         if not leaps:
             return super().datetimes(field_name, kind, order, tzinfo)  # type: ignore[arg-type]
         return list(self._begun(field_name, kind))
 
-    def _is_filtered_by_index(self, field_name: str) -> bool:
-        """Whether nothing narrows it down but its date and what it belongs to."""
-        own = self.model._meta.db_table
-        columns = [getattr(child, "lhs", None) for child in self.query.where.children]
-        return all(
-            isinstance(column, Col)
-            and column.alias == own
-            and (column.target.name == field_name or column.target.is_relation)
-            for column in columns
-        )
+    def _is_in_order_of(self, field_name: str) -> bool:
+        """Whether an index has just these rows by their date: it begins with what they are filtered by."""
+        given = set()
+        for lookup in self.query.where.children:
+            column = getattr(lookup, "lhs", None)
+            if not isinstance(column, Col) or column.alias != self.model._meta.db_table:
+                return False
+            if column.target.name != field_name:
+                if not isinstance(lookup, Exact):
+                    return False
+                given.add(column.target.name)
+        for index in self.model._meta.indexes:
+            names = [name.removeprefix("-") for name in index.fields]
+            first, rest = names[: len(given)], names[len(given) :]
+            if index.condition is None and set(first) == given and rest[:1] == [field_name]:
+                return True
+        return False
 
     def _begun(self, field_name: str, kind: str) -> Iterator[datetime]:
         rows = self.order_by(field_name).values_list(field_name, flat=True)
